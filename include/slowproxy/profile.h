@@ -1,0 +1,102 @@
+/* profile.h - many stacks become one profile, and a profile becomes a file.
+ *
+ * A profile owns everything it names. Frames and stacks are interned: equal ones have one index. It is plain data,
+ * built by one thread, then handed on whole; reading it needs no functions.
+ */
+#ifndef SLOWPROXY_PROFILE_H
+#define SLOWPROXY_PROFILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <slowproxy/base/buf.h>
+#include <slowproxy/base/map.h>
+#include <slowproxy/base/mem.h>
+
+/* What a thread or task was doing when it was looked at. */
+enum profile_state {
+	PROFILE_UNKNOWN,  /* could not be read */
+	PROFILE_RUNNING,  /* on a CPU, or ready to be */
+	PROFILE_BLOCKED,  /* in a system call that waits: sleep, socket, file, lock */
+	PROFILE_GIL_WAIT, /* waits for the GIL */
+	PROFILE_IDLE,     /* waits for work: an event loop in epoll_wait, a pool thread without a job */
+	PROFILE_AWAITING, /* a suspended asyncio task */
+	PROFILE_STATE_COUNT
+};
+extern const char *const profile_state_names[PROFILE_STATE_COUNT]; /* "running", "blocked" ... */
+
+enum profile_lane_kind { PROFILE_LANE_LOOP, PROFILE_LANE_THREAD, PROFILE_LANE_TASK };
+
+struct profile_frame {
+	const char *function; /* qualified where the interpreter knows it: "Report.render" */
+	const char *file;     /* as the code object says; "" when unknown */
+	uint32_t line;        /* 0: unknown */
+};
+
+struct profile_stack {
+	const uint32_t *frames; /* indexes into frames[], root first */
+	uint32_t depth;
+};
+
+/* One thread or one asyncio task. The lane of the event loop comes first where it is known. */
+struct profile_lane {
+	enum profile_lane_kind kind;
+	uint64_t id; /* native thread id, or the task's address */
+	const char *name;
+};
+
+struct profile_sample {
+	uint64_t at_ns;     /* CLOCK_MONOTONIC */
+	uint64_t weight_ns; /* the time this sample stands for */
+	uint32_t lane;
+	uint32_t stack;
+	uint8_t state; /* enum profile_state */
+	bool holds_gil;
+	int16_t syscall; /* the system call it is blocked in, -1 none or unknown */
+};
+
+struct profile {
+	struct profile_frame *frames;
+	size_t frame_count, frame_capacity;
+	struct profile_stack *stacks;
+	size_t stack_count, stack_capacity;
+	struct profile_lane *lanes;
+	size_t lane_count, lane_capacity;
+	struct profile_sample *samples; /* in time order */
+	size_t sample_count, sample_capacity;
+	struct map frame_index, stack_index; /* private: interning */
+};
+
+struct profile *profile_new(void);
+void profile_free(struct profile *p);
+/* Each returns the index of the equal one when there is one. Texts and frames are copied. */
+uint32_t profile_add_frame(struct profile *p, const char *function, const char *file, uint32_t line);
+uint32_t profile_add_stack(struct profile *p, const uint32_t *frames, uint32_t depth);
+uint32_t profile_add_lane(struct profile *p, enum profile_lane_kind kind, uint64_t id, const char *name);
+void profile_add_sample(struct profile *p, const struct profile_sample *s);
+
+/* Whether the frame is the user's own code: not the standard library, not site-packages/dist-packages, not <frozen ...>. */
+bool profile_frame_is_user(const struct profile_frame *f);
+
+/* A line of facts shown above a rendered profile: "Route" "GET /report". Lent. */
+struct profile_fact {
+	const char *name, *value;
+};
+
+struct profile_view {
+	const char *title;
+	const struct profile_fact *facts;
+	size_t fact_count;
+	bool lanes;     /* root each stack in its thread or task */
+	bool idle;      /* include idle samples */
+	bool no_lines;  /* functions only */
+};
+
+/* Collapsed stacks: "root;frame (file:line);leaf (file:line) N" a line, root first, N samples; ';' and newlines in names are
+ * replaced. Read by flamegraph.pl, inferno, speedscope. */
+void profile_write_collapsed(const struct profile *p, const struct profile_view *view, struct buf *out);
+/* One self-contained page, no network, works from file://: flame graph with search, zoom and details, facts on top. */
+void profile_write_html(const struct profile *p, const struct profile_view *view, struct buf *out);
+
+#endif

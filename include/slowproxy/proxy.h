@@ -1,0 +1,43 @@
+/* proxy.h - one event loop's worth of proxy: accepts clients, relays exchanges, pools upstream connections.
+ *
+ *   proxy ─┬─ client* ── exchange ── record      a client owns its exchange; the exchange owns its record until it ends
+ *          └─ upstream pool ── connection*
+ *
+ * The proxy does not know that it is being profiled: whoever wants to know plugs in an observer.
+ */
+#ifndef SLOWPROXY_PROXY_H
+#define SLOWPROXY_PROXY_H
+
+#include <slowproxy/config.h>
+#include <slowproxy/net.h>
+#include <slowproxy/record.h>
+
+struct proxy_observer {
+	/* The request head is complete and the record filled as far as it can be. The record is lent until ended. */
+	void (*began)(void *context, struct record *r);
+	/* The exchange is over. The record moves to the observer, who frees it. Called exactly once for each began. */
+	void (*ended)(void *context, struct record *r);
+	void *context;
+};
+
+struct proxy_counters {
+	uint64_t outcomes[OUTCOME_COUNT];
+	uint64_t clients_accepted;
+	uint32_t clients, exchanges;            /* open now */
+	uint32_t upstream_idle, upstream_busy;  /* connections now */
+	uint64_t upstream_connects, upstream_reuses;
+};
+
+struct proxy;
+
+/* config outlives the proxy. */
+struct proxy *proxy_new(struct loop *l, const struct config *config, const struct proxy_observer *observer);
+/* Accepts on fd (a listening socket; not owned). May be called several times. */
+void proxy_listen(struct proxy *p, int fd);
+/* Stops accepting; idle clients are closed, busy ones get Connection: close. drained(context) comes once when no exchange is
+ * left or timeouts.drain is over. */
+void proxy_drain(struct proxy *p, void (*drained)(void *context), void *context);
+const struct proxy_counters *proxy_counters(const struct proxy *p);
+void proxy_free(struct proxy *p); /* cuts what is left: outcome shutdown */
+
+#endif

@@ -1,0 +1,107 @@
+/* pystack.h - a Python process as read from outside: without stopping it, without ptrace, without its help.
+ *
+ *   recognise (ELF, version) -> layout (a row of the table) -> target (this pid, this start time)
+ *
+ * Foreign memory is a rumour: bounded, checked, and named when it disappoints. Nothing here writes to the target.
+ */
+#ifndef SLOWPROXY_PYSTACK_H
+#define SLOWPROXY_PYSTACK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <slowproxy/base/buf.h>
+#include <slowproxy/base/mem.h>
+
+enum py_result {
+	PY_OK,
+	PY_NO_PROCESS,    /* no such pid, or it ended, or the pid is another process by now */
+	PY_DENIED,        /* no permission to read it */
+	PY_NOT_PYTHON,
+	PY_UNSUPPORTED,   /* Python, but no row for this version or build */
+	PY_NOT_READY,     /* Python is still starting, or ending */
+	PY_UNREADABLE,    /* memory did not make sense, twice */
+	PY_RESULT_COUNT
+};
+extern const char *const py_result_sentences[PY_RESULT_COUNT];
+
+/* A code object as cached by the process: lives until py_process_close or py_process_forget_code. */
+struct py_code {
+	uint32_t id; /* small, dense, unique in this process's cache */
+	const char *function; /* qualified where the version knows it */
+	const char *file;
+	uint32_t first_line;
+};
+
+enum py_frame_kind { PY_FRAME_PYTHON, PY_FRAME_UNREADABLE, PY_FRAME_TRUNCATED };
+
+struct py_frame {
+	const struct py_code *code; /* NULL unless PY_FRAME_PYTHON */
+	uint32_t line;              /* 0: the code has none here */
+	enum py_frame_kind kind;
+};
+
+enum py_state {
+	PY_STATE_UNKNOWN,
+	PY_STATE_RUNNING,  /* on a CPU or runnable */
+	PY_STATE_BLOCKED,  /* in a system call that waits; syscall says which */
+	PY_STATE_GIL_WAIT, /* waits for the GIL */
+	PY_STATE_IDLE      /* waits for work: event loop in epoll_wait/select/poll, pool thread on an empty queue */
+};
+extern const char *const py_state_names[];
+
+struct py_thread {
+	uint64_t tid;        /* native id as seen from our pid namespace; 0 unknown */
+	char name[32];       /* from /proc/PID/task/TID/comm, or threading's own name where that is read */
+	enum py_state state; /* UNKNOWN unless asked for */
+	int syscall;         /* -1 unless blocked or idle */
+	bool holds_gil;
+	bool is_main;
+	bool runs_event_loop; /* an asyncio loop is running on its stack */
+	const struct py_frame *frames; /* leaf first */
+	size_t frame_count;
+};
+
+/* A suspended asyncio task: its await chain. */
+struct py_task {
+	uint64_t address;
+	char name[64];
+	const struct py_frame *frames; /* innermost awaited line first */
+	size_t frame_count;
+};
+
+/* Everything of one look; arrays belong to the process and are reused by the next look. */
+struct py_sample {
+	uint64_t at_ns;
+	const struct py_thread *threads;
+	size_t thread_count;
+	const struct py_task *tasks;
+	size_t task_count;
+	bool tasks_cut;      /* there were more than max_tasks */
+	bool gc_running;
+	uint32_t unreadable; /* threads and tasks that were given up, or degraded */
+};
+
+struct py_wants {
+	bool states;         /* thread states from /proc: a few us a thread */
+	bool tasks;          /* suspended asyncio tasks */
+	uint32_t max_threads; /* 0: 64 */
+	uint32_t max_tasks;   /* 0: 1000 */
+};
+
+struct py_process;
+
+/* Recognises and attaches. On failure *out is NULL and why holds a sentence that says what to do about it. */
+MUST_CHECK enum py_result py_process_open(pid_t pid, struct py_process **out, struct buf *why);
+void py_process_close(struct py_process *p);
+pid_t py_process_pid(const struct py_process *p);
+const char *py_process_version(const struct py_process *p); /* "3.11.2" */
+/* One look at all threads (and tasks). PY_OK also when single threads were degraded: see unreadable. */
+MUST_CHECK enum py_result py_process_sample(struct py_process *p, const struct py_wants *wants, struct py_sample *out);
+/* Looks whether cached code objects still are what they were (before a report is made of them): true when none changed. */
+bool py_process_code_unchanged(struct py_process *p);
+void py_process_forget_code(struct py_process *p);
+
+#endif

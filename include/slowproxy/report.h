@@ -1,0 +1,47 @@
+/* report.h - tells people: slow line, access line, profile files. Owns the writer thread.
+ *
+ *   loop threads --report_record--> bounded queue --> writer thread: digest, line, profile file, write(2)
+ *
+ * No function here blocks the caller on a file, a pipe or a disk. When the queue is full the line is counted as dropped,
+ * and the count is said in a log line as soon as there is room.
+ */
+#ifndef SLOWPROXY_REPORT_H
+#define SLOWPROXY_REPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <slowproxy/base/buf.h>
+#include <slowproxy/config.h>
+#include <slowproxy/record.h>
+
+struct report;
+
+/* Starts the writer thread. config outlives the report. */
+struct report *report_new(const struct config *config);
+/* Takes the record: a slow one is queued whole, a fast one becomes an access line (when asked for) and is freed here. */
+void report_record(struct report *rep, struct record *r);
+/* A log sink (base/log.h): context is the report. */
+void report_log_sink(void *report, const char *line, size_t len);
+/* Lines dropped since start because the reader was too slow. Any thread. */
+uint64_t report_lines_dropped(const struct report *rep);
+/* Writes what is queued, for at most wait_ns, ends the thread and frees. */
+void report_free(struct report *rep, uint64_t wait_ns);
+
+/* Where the time of one exchange went, as its samples tell. Derived; pure; for the slow line and the profile page. */
+struct digest {
+	const char *cause;            /* cpu | blocking_call | await | gil_wait | client_slow | connect | unknown ... */
+	const char *attribution;      /* task | thread | process | none */
+	const char *attribution_reason; /* NULL when it is one of the first two */
+	const struct profile_frame *frame; /* the line most of the time was spent at, user's code first; NULL: none */
+	const struct profile_stack *stack; /* the commonest stack with that frame */
+	uint64_t cpu_ns, blocking_ns, await_ns, gil_wait_ns; /* wall time by samples; 0 = none seen */
+};
+void digest_of(const struct record *r, struct digest *out);
+
+/* The slow line as one JSON object without newline, always valid JSON, always under 12 KiB. profile_file may be NULL. */
+void slow_line_write(const struct config *c, const struct record *r, const struct digest *d, const char *profile_file,
+	const char *profile_id, struct buf *out);
+
+#endif

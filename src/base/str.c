@@ -1,0 +1,119 @@
+/* str.c - small questions about text. */
+#include <slowproxy/base/str.h>
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/random.h>
+
+#include <slowproxy/base/mem.h>
+
+struct slice slice_of(const char *text)
+{
+	return (struct slice){ text, strlen(text) };
+}
+
+bool slice_equal(struct slice a, struct slice b)
+{
+	return a.len == b.len && (a.len == 0 || memcmp(a.at, b.at, a.len) == 0);
+}
+
+bool slice_equal_nocase(struct slice a, struct slice b)
+{
+	return a.len == b.len && (a.len == 0 || strncasecmp(a.at, b.at, a.len) == 0);
+}
+
+bool str_copy(char *out, size_t out_bytes, const char *text, size_t len)
+{
+	size_t fits = MIN(len, out_bytes - 1);
+	if (fits != 0)
+		memcpy(out, text, fits);
+	out[fits] = '\0';
+	return fits == len;
+}
+
+/* Backtracks only to the last star: linear in practice, at worst pattern times text. */
+bool str_glob(const char *pattern, const char *text)
+{
+	const char *star = NULL, *resume = NULL;
+	bool star_crosses_slash = false;
+
+	while (*text != '\0') {
+		if (*pattern == '*') {
+			star_crosses_slash = pattern[1] == '*' || pattern[1] == '\0';
+			while (*pattern == '*')
+				pattern++;
+			star = pattern;
+			resume = text;
+		} else if (*pattern == *text) {
+			pattern++;
+			text++;
+		} else if (star != NULL && (star_crosses_slash || *resume != '/')) {
+			pattern = star;
+			text = ++resume;
+		} else {
+			return false;
+		}
+	}
+	while (*pattern == '*')
+		pattern++;
+	return *pattern == '\0';
+}
+
+unsigned str_distance(const char *a, const char *b)
+{
+	enum { LONGEST = 63 };
+	size_t la = strlen(a), lb = strlen(b);
+	if (la > LONGEST || lb > LONGEST)
+		return LONGEST;
+
+	unsigned rows[3][LONGEST + 1];
+	unsigned *before = rows[0], *above = rows[1], *row = rows[2];
+	for (size_t j = 0; j <= lb; j++)
+		above[j] = (unsigned)j;
+	for (size_t i = 1; i <= la; i++) {
+		row[0] = (unsigned)i;
+		for (size_t j = 1; j <= lb; j++) {
+			unsigned replace = above[j - 1] + (a[i - 1] != b[j - 1]);
+			unsigned best = MIN(replace, MIN(above[j], row[j - 1]) + 1);
+			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+				best = MIN(best, before[j - 2] + 1);
+			row[j] = best;
+		}
+		unsigned *oldest = before;
+		before = above;
+		above = row;
+		row = oldest;
+	}
+	return above[lb];
+}
+
+void str_hex(char *out, const uint8_t *bytes, size_t len)
+{
+	static const char digits[] = "0123456789abcdef";
+	for (size_t i = 0; i < len; i++) {
+		out[2 * i] = digits[bytes[i] >> 4];
+		out[2 * i + 1] = digits[bytes[i] & 15];
+	}
+	out[2 * len] = '\0';
+}
+
+void random_bytes(void *out, size_t len)
+{
+	static _Thread_local uint8_t pool[512];
+	static _Thread_local size_t left;
+	uint8_t *to = out;
+
+	while (len != 0) {
+		if (left == 0) {
+			if (getrandom(pool, sizeof pool, 0) != (ssize_t)sizeof pool)
+				abort();
+			left = sizeof pool;
+		}
+		size_t n = MIN(len, left);
+		memcpy(to, pool + sizeof pool - left, n);
+		to += n;
+		len -= n;
+		left -= n;
+	}
+}
