@@ -27,6 +27,7 @@ enum profile_state {
 extern const char *const profile_state_names[PROFILE_STATE_COUNT]; /* "running", "blocked" ... */
 
 enum profile_lane_kind { PROFILE_LANE_LOOP, PROFILE_LANE_THREAD, PROFILE_LANE_TASK };
+extern const char *const profile_lane_kind_names[]; /* "loop", "thread", "task" */
 
 struct profile_frame {
 	const char *function; /* qualified where the interpreter knows it: "Report.render" */
@@ -65,18 +66,19 @@ struct profile {
 	size_t lane_count, lane_capacity;
 	struct profile_sample *samples; /* in time order */
 	size_t sample_count, sample_capacity;
-	struct map frame_index, stack_index; /* private: interning */
+	struct map frame_index, stack_index, lane_index; /* private: interning */
 };
 
 struct profile *profile_new(void);
 void profile_free(struct profile *p);
-/* Each returns the index of the equal one when there is one. Texts and frames are copied. */
+/* Each returns the index of the equal one when there is one (a lane: of the same kind and id). Texts and frames are copied. */
 uint32_t profile_add_frame(struct profile *p, const char *function, const char *file, uint32_t line);
 uint32_t profile_add_stack(struct profile *p, const uint32_t *frames, uint32_t depth);
 uint32_t profile_add_lane(struct profile *p, enum profile_lane_kind kind, uint64_t id, const char *name);
 void profile_add_sample(struct profile *p, const struct profile_sample *s);
 
-/* Whether the frame is the user's own code: not the standard library, not site-packages/dist-packages, not <frozen ...>. */
+/* Whether the frame is the user's own code: not the standard library, not site-packages/dist-packages, not <frozen ...> or
+ * other code without a file, not the script in bin/ that starts uvicorn. */
 bool profile_frame_is_user(const struct profile_frame *f);
 
 /* A line of facts shown above a rendered profile: "Route" "GET /report". Lent. */
@@ -88,9 +90,9 @@ struct profile_view {
 	const char *title;
 	const struct profile_fact *facts;
 	size_t fact_count;
-	bool lanes;     /* root each stack in its thread or task */
-	bool idle;      /* include idle samples */
-	bool no_lines;  /* functions only */
+	bool lanes;    /* root each stack in its thread or task */
+	bool idle;     /* include idle samples */
+	bool no_lines; /* functions only */
 };
 
 /* Collapsed stacks: "root;frame (file:line);leaf (file:line) N" a line, root first, N samples; ';' and newlines in names are
