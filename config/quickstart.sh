@@ -16,6 +16,7 @@ once=no
 folder=
 app_pid=
 proxy_pid=
+show_pid=
 
 case "${1-}" in
 '') ;;
@@ -43,6 +44,7 @@ leave() {
 	status=$?
 	trap '' INT TERM HUP
 	trap - EXIT
+	end_process "$show_pid"
 	end_process "$proxy_pid"
 	end_process "$app_pid"
 	if [ -n "$folder" ]; then
@@ -214,7 +216,6 @@ cat <<TEXT
   the app behind slowproxy   http://127.0.0.1:$port/   (try /cpu /blocking /await /sync-sleep /sync-cpu ?seconds=2)
   flame graphs               $folder/profiles/*.html   (open in any browser)
 TEXT
-tail -n 0 -f "$folder/slow.log" 2>/dev/null | show &
+show --follow "$folder/slow.log" &
 show_pid=$!
 wait "$proxy_pid" || true
-kill "$show_pid" 2>/dev/null || true

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Reads slowproxy's JSON lines on standard input and shows the slow requests among them to a person.
 
+With --follow FILE it shows what is added to FILE from now on, until it is ended.
 With --expect "PATH FUNCTION ..." it also judges: status 1 unless the line of each PATH names that FUNCTION and its flame
 graph exists and contains it.
 """
@@ -8,6 +9,7 @@ import argparse
 import json
 import os
 import sys
+import time
 
 # What each cause means, in words.
 CAUSES = {
@@ -23,6 +25,20 @@ CAUSES = {
     "unknown": "unknown",
 }
 SHARES = ("cpu_ms", "blocking_ms", "await_ms", "gil_wait_ms", "blocked_by_ms", "queued_ms", "gc_ms")
+
+
+def followed(path):
+    """The lines that are added to a file, for ever."""
+    with open(path, encoding="utf-8") as stream:
+        stream.seek(0, os.SEEK_END)
+        begun = ""
+        while True:
+            begun += stream.readline()
+            if begun.endswith("\n"):
+                yield begun
+                begun = ""
+            else:
+                time.sleep(0.1)
 
 
 def slow_lines(stream):
@@ -88,9 +104,11 @@ def judge(entries, expectations):
 def main():
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--expect", metavar="'PATH FUNCTION ...'", default="")
-    expected = options.parse_args().expect.split()
+    options.add_argument("--follow", metavar="FILE")
+    arguments = options.parse_args()
+    expected = arguments.expect.split()
     entries = []
-    for entry in slow_lines(sys.stdin):
+    for entry in slow_lines(followed(arguments.follow) if arguments.follow else sys.stdin):
         show(entry)
         sys.stdout.flush()
         entries.append(entry)

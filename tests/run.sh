@@ -1,0 +1,260 @@
+#!/bin/sh
+# Everything that can be checked, in stages, with one table at the end.
+#
+#   tests/run.sh                 all stages (about half an hour on two cores)
+#   tests/run.sh --quick         lints, release build, unit and functional tests, quickstart
+#   tests/run.sh STAGE...        only these, with what they need built first;  tests/run.sh --list names them
+#
+# The last line is "N passed, N failed, N skipped", counting stages; the exit status is 0 when none failed.
+# The whole output of each stage lies in build/test-logs/STAGE.log.
+set -u
+
+top=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+cd "$top" || exit 1
+logs=$top/build/test-logs
+python=/usr/bin/python3
+jobs=$(nproc 2>/dev/null || echo 2)
+fuzz_inputs=${FUZZ_INPUTS:-200000} # for each fuzzer
+export CLICOLOR=0 PYTHONDONTWRITEBYTECODE=1
+
+packages="gcc cmake ninja-build pkg-config git libevent-dev libyaml-dev libcmocka-dev clang-14 clang-format-14 clang-tidy-14
+libclang-rt-14-dev curl wrk nginx haproxy util-linux procps perl-base strace python3 python3-pytest python3-httpx python3-yaml
+python3-fastapi python3-uvicorn python3-gunicorn gunicorn python3-httptools python3-uvloop"
+
+#      stage             in --quick  what it proves
+stages="
+packages         yes  the Debian packages all else needs are installed
+lint             yes  includes point down, no version number in the walker, a tidy top level
+format           yes  clang-format-14 would change nothing
+release          yes  the release build compiles without a warning
+unit             yes  the unit tests pass
+generated        yes  the generated files in config/ are what the binary writes
+functional       yes  real servers, real clients, real kills
+quickstart       yes  the README's first command explains each slow request rightly
+asan             no   the unit tests pass under AddressSanitizer and UBSan
+functional-asan  no   the core of the functional tests passes under AddressSanitizer and UBSan
+tsan             no   the unit tests pass under ThreadSanitizer
+pystack          no   stacks of real interpreters are read rightly
+fuzz             no   fuzzers find nothing in a fixed number of inputs
+tidy             no   clang-tidy-14 has nothing to say
+bench            no   the benchmark runs (its figures are not judged here)
+"
+
+list_stages() { echo "$stages" | sed '/^$/d'; }
+stage_names() { list_stages | while read -r name quick _; do [ "$1" = all ] || [ "$quick" = yes ] || continue; echo "$name"; done; }
+skip() { echo "SKIPPED: $*"; exit 77; }
+
+# --- stages: each a function run in a subshell; status 0 passed, 77 skipped (with a line SKIPPED: why), else failed -------
+
+stage_packages() {
+	. /etc/os-release 2>/dev/null || ID=unknown
+	missing=
+	for package in $packages $(llhttp_package); do
+		dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
+	done
+	[ -n "$missing" ] || { echo "all installed"; return 0; }
+	if [ "$ID" != debian ]; then
+		skip "this is ${PRETTY_NAME:-not Debian}, so nothing was installed; needed is what these Debian packages hold:$missing"
+	fi
+	if [ "$(id -u)" -ne 0 ]; then
+		echo "Only root can install the missing packages: apt-get install$missing"
+		return 1
+	fi
+	export DEBIAN_FRONTEND=noninteractive
+	# nginx and haproxy must not start as services here: they are only peers in tests.
+	[ -e /usr/sbin/policy-rc.d ] || { printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d && chmod +x /usr/sbin/policy-rc.d && made=yes; }
+	# shellcheck disable=SC2086
+	apt-get install -y --no-install-recommends $missing || { apt-get update && apt-get install -y --no-install-recommends $missing; }
+	status=$?
+	[ "${made-}" = yes ] && rm -f /usr/sbin/policy-rc.d
+	return $status
+}
+
+# Debian 12 has llhttp's sources (node-llhttp); from Debian 13 on it is a library.
+llhttp_package() {
+	if [ -n "$(apt-cache policy libllhttp-dev 2>/dev/null | sed -n 's/^  Candidate: \([^(].*\)/\1/p')" ]; then
+		echo libllhttp-dev
+	else
+		echo node-llhttp
+	fi
+}
+
+stage_lint() {
+	failed=0
+	for lint in tests/lint/*.py; do
+		"$python" "$lint" "$top" || failed=1
+	done
+	return $failed
+}
+
+our_c_files() { find src include tests/unit tests/fuzz tests/bench tests/pystack -name '*.[ch]' 2>/dev/null | sort; }
+
+stage_format() {
+	need clang-format-14
+	our_c_files | xargs clang-format-14 --dry-run -Werror
+}
+
+# build_into FOLDER CMAKE-ARGUMENT...
+build_into() {
+	folder=$1
+	shift
+	cmake -S . -B "$folder" -G Ninja "$@" && cmake --build "$folder" -j "$jobs"
+}
+
+stage_release() {
+	build_into build -DCMAKE_COMPILE_WARNING_AS_ERROR=ON
+}
+
+unit_tests_in() {
+	ctest --test-dir "$1" --output-on-failure -j "$jobs" --no-tests=error
+}
+
+stage_unit() {
+	build_into build >/dev/null && unit_tests_in build
+}
+
+stage_asan() {
+	build_into build-asan -DSLOWPROXY_SANITIZE=address,undefined && unit_tests_in build-asan
+}
+
+# TSan of this compiler cannot map its shadow where the kernel randomises addresses much; setarch -R turns that off.
+stage_tsan() {
+	build_into build-tsan -DSLOWPROXY_SANITIZE=thread && setarch -R ctest --test-dir build-tsan --output-on-failure --no-tests=error
+}
+
+# The whole schema, example and reference come from the table of keys: they are committed, and must be what it says today.
+stage_generated() {
+	build_into build >/dev/null || return 1
+	[ -x build/slowproxy ] || skip "there is no build/slowproxy yet"
+	if [ -x tests/lint/generated.sh ]; then
+		tests/lint/generated.sh build
+		return
+	fi
+	[ -e config/proxy.schema.json ] || skip "config/proxy.schema.json does not exist yet"
+	build/slowproxy schema | diff -u config/proxy.schema.json - && echo "config/proxy.schema.json is up to date"
+}
+
+functional_with() {
+	[ -x "$1" ] || skip "there is no $1 yet"
+	binary=$1
+	shift
+	SLOWPROXY_BIN=$top/$binary "$python" -m pytest -p no:cacheprovider -q --durations=10 -rsx "$@" tests/functional
+}
+
+stage_functional() {
+	build_into build >/dev/null && functional_with build/slowproxy
+}
+
+stage_functional_asan() {
+	build_into build-asan -DSLOWPROXY_SANITIZE=address,undefined >/dev/null && functional_with build-asan/slowproxy -m core
+}
+
+stage_pystack() {
+	set -- tests/pystack/test_*.py
+	[ -e "$1" ] || skip "tests/pystack has no tests yet"
+	build_into build >/dev/null && "$python" -m pytest -p no:cacheprovider -q -rs tests/pystack
+}
+
+stage_fuzz() {
+	need clang-14
+	[ -e tests/fuzz/CMakeLists.txt ] || skip "tests/fuzz does not exist yet"
+	build_into build-fuzz -DSLOWPROXY_FUZZ=ON -DCMAKE_C_COMPILER=clang-14 || return 1
+	found=no
+	for fuzzer in $(find build-fuzz/tests/fuzz -maxdepth 1 -type f -perm -u+x); do
+		found=yes
+		name=$(basename "$fuzzer")
+		echo "== $name: $fuzz_inputs inputs"
+		corpus=build-fuzz/corpus/$name
+		mkdir -p "$corpus"
+		set -- "$corpus"
+		for seeds in "tests/fuzz/corpus/$name" "tests/fuzz/corpus/${name%_fuzz}" "tests/fuzz/corpus/${name#fuzz_}"; do
+			[ -d "$seeds" ] && set -- "$@" "$seeds"
+		done
+		"$fuzzer" -runs="$fuzz_inputs" -max_total_time=120 -timeout=10 -verbosity=1 -artifact_prefix="$logs/$name-" "$@" || return 1
+	done
+	[ $found = yes ] || skip "no fuzzer was built"
+}
+
+stage_tidy() {
+	need clang-tidy-14
+	[ -e build/compile_commands.json ] || build_into build >/dev/null || return 1
+	# shellcheck disable=SC2016
+	our_c_files | grep '^src/.*\.c$' | xargs -n 1 -P "$jobs" sh -c '
+		said=$(clang-tidy-14 --quiet -p build "$0" 2>/dev/null) && [ -z "$said" ] && exit 0
+		printf "%s\n" "$0:" "$said"
+		exit 1'
+}
+
+stage_quickstart() {
+	build_into build >/dev/null || return 1
+	[ -x build/slowproxy ] || skip "there is no build/slowproxy yet"
+	config/quickstart.sh --once
+}
+
+stage_bench() {
+	build_into build >/dev/null || return 1
+	[ -x build/slowproxy ] || skip "there is no build/slowproxy yet"
+	"$python" tests/bench/run.py --smoke
+}
+
+need() { command -v "$1" >/dev/null || skip "$1 is not installed"; }
+
+# --- running them -------------------------------------------------------------------------------------------------------
+
+rows=
+passed=0 failed=0 skipped=0
+started=$(date +%s)
+
+run_stage() {
+	name=$1
+	log=$logs/$name.log
+	printf '%-16s ' "$name"
+	began=$(date +%s)
+	("stage_$(echo "$name" | tr - _)") >"$log" 2>&1 </dev/null
+	status=$?
+	took=$(($(date +%s) - began))
+	note=
+	case $status in
+	0) result=passed passed=$((passed + 1)) ;;
+	77) result=skipped skipped=$((skipped + 1)) note=$(sed -n 's/^SKIPPED: //p' "$log" | tail -n 1) ;;
+	*) result=FAILED failed=$((failed + 1)) note="see $log" ;;
+	esac
+	# What pytest, ctest and the like said in sum is worth a place in the table.
+	if [ -z "$note" ]; then
+		note=$(grep -E '^(=+ )?[0-9]+ (passed|failed)|tests passed' "$log" | tail -n 1 | tr -d =)
+	fi
+	printf '%-8s %4d s\n' "$result" "$took"
+	[ "$result" != FAILED ] || { echo "--- the last lines of $log"; tail -n 60 "$log"; echo "---"; }
+	rows="$rows$(printf '%-16s %-8s %4d s  %s' "$name" "$result" "$took" "$note")
+"
+}
+
+case "${1-}" in
+--list) list_stages; exit 0 ;;
+--quick) chosen=$(stage_names quick) ;;
+-*) echo "usage: $0 [--quick | --list | STAGE...]" >&2; exit 2 ;;
+'') chosen=$(stage_names all) ;;
+*)
+	chosen=$*
+	for name in $chosen; do
+		stage_names all | grep -qx -- "$name" || { echo "$0: there is no stage $name; --list names them" >&2; exit 2; }
+	done
+	;;
+esac
+
+. /etc/os-release 2>/dev/null
+[ "${ID-} ${VERSION_ID-}" = "debian 12" ] ||
+	echo "This is ${PRETTY_NAME:-unknown}, not Debian 12: packages may be named otherwise and figures may differ. Needed: $packages $(llhttp_package)"
+
+mkdir -p "$logs"
+trap 'echo; echo "interrupted"; exit 130' INT TERM
+for name in $chosen; do
+	run_stage "$name"
+done
+
+total=$(($(date +%s) - started))
+printf '\n%-16s %-8s %6s  %s\n' stage result time note
+printf '%s' "$rows"
+printf 'all together: %d min %d s\n\n' $((total / 60)) $((total % 60))
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ]
