@@ -142,6 +142,8 @@ struct record {
  * steady loop allocates nothing. May be freed by another thread than made it. */
 struct record *record_new(void);
 void record_free(struct record *r);
+/* Gives back the freed records that the calling thread keeps. Before a thread ends. */
+void record_thread_end(void);
 /* An owned copy for a report while the exchange runs on: same id, no profile, still_running set. */
 struct record *record_copy_running(const struct record *r);
 

@@ -66,7 +66,8 @@ static void add_quoted(struct buf *out, const char *text, size_t len)
 	buf_add_char(out, '"');
 	for (size_t i = 0; i < len;) {
 		size_t plain = i;
-		while (plain < len && p[plain] >= 0x20 && p[plain] < 0x7f && p[plain] != '"' && p[plain] != '\\')
+		while (plain < len && p[plain] >= 0x20 && p[plain] < 0x7f && p[plain] != '"' &&
+			p[plain] != '\\')
 			plain++;
 		buf_add(out, p + i, plain - i);
 		i = plain;

@@ -12,17 +12,23 @@
 
 const struct outcome_row outcomes[OUTCOME_COUNT] = {
 	[OUTCOME_OK] = { "ok", "the answer was delivered whole", 0 },
-	[OUTCOME_CLIENT_ABORT] = { "client_abort", "the client closed the connection before the answer was complete", 0 },
+	[OUTCOME_CLIENT_ABORT] = { "client_abort",
+		"the client closed the connection before the answer was complete", 0 },
 	[OUTCOME_CLIENT_TIMEOUT] = { "timeout_client", "the request did not arrive in time", 408 },
-	[OUTCOME_BAD_REQUEST] = { "bad_request", "the request is not valid HTTP; the backend did not see it", 400 },
+	[OUTCOME_BAD_REQUEST] = { "bad_request", "the request is not valid HTTP; the backend did not see it",
+		400 },
 	[OUTCOME_TOO_LARGE] = { "too_large", "the request is larger than the limits allow", 413 },
 	[OUTCOME_OVERLOAD] = { "overload", "the proxy is at one of its limits", 503 },
 	[OUTCOME_UPSTREAM_UNRESOLVED] = { "upstream_unresolved", "the backend's name has no address", 502 },
 	[OUTCOME_UPSTREAM_REFUSED] = { "upstream_refused", "the backend does not accept connections", 502 },
-	[OUTCOME_UPSTREAM_RESET] = { "upstream_reset", "the backend closed the connection before it answered", 502 },
-	[OUTCOME_UPSTREAM_INVALID] = { "upstream_invalid", "what the backend answered is not valid HTTP", 502 },
-	[OUTCOME_UPSTREAM_TRUNCATED] = { "upstream_truncated", "the backend closed the connection in mid-answer", 0 },
-	[OUTCOME_TIMEOUT_CONNECT] = { "timeout_connect", "the backend did not accept the connection in time", 504 },
+	[OUTCOME_UPSTREAM_RESET] = { "upstream_reset", "the backend closed the connection before it answered",
+		502 },
+	[OUTCOME_UPSTREAM_INVALID] = { "upstream_invalid", "what the backend answered is not valid HTTP",
+		502 },
+	[OUTCOME_UPSTREAM_TRUNCATED] = { "upstream_truncated",
+		"the backend closed the connection in mid-answer", 0 },
+	[OUTCOME_TIMEOUT_CONNECT] = { "timeout_connect", "the backend did not accept the connection in time",
+		504 },
 	[OUTCOME_TIMEOUT_RESPONSE] = { "timeout_response", "the backend did not answer in time", 504 },
 	[OUTCOME_TIMEOUT_STREAM] = { "timeout_stream", "a body stood still for too long", 0 },
 	[OUTCOME_TUNNEL] = { "tunnel", "the connection was upgraded and has been closed", 0 },
@@ -39,9 +45,11 @@ const struct capture_status_row capture_statuses[CAPTURE_STATUS_COUNT] = {
 	[CAPTURE_NOT_PYTHON] = { "not_python", "the process behind the upstream address is not CPython" },
 	[CAPTURE_NO_WORKER] = { "no_worker",
 		"no visible process owns the other end of the connection; share the pid namespace with the backend" },
-	[CAPTURE_NOT_ACCEPTED] = { "not_accepted", "no worker has accepted the connection: they are all busy" },
+	[CAPTURE_NOT_ACCEPTED] = { "not_accepted",
+		"no worker has accepted the connection: they are all busy" },
 	[CAPTURE_GONE] = { "worker_gone", "the worker process ended" },
-	[CAPTURE_NO_SAMPLER] = { "no_sampler", "the sampler process is not running or does not answer; it is restarted" },
+	[CAPTURE_NO_SAMPLER] = { "no_sampler",
+		"the sampler process is not running or does not answer; it is restarted" },
 	[CAPTURE_BUDGET] = { "budget", "a bound on captures was reached" },
 };
 
@@ -50,10 +58,14 @@ const char *const phase_names[PHASE_COUNT] = { "upload", "queue", "connect", "ap
 /* The phase that ends when a mark is reached. Marks between two others that end the same phase need no row of thought:
  * an instant that was never stamped hands its time to the next one that was. */
 static const enum phase phase_before[MARK_COUNT] = {
-	[MARK_BEGIN] = PHASE_UPLOAD,         [MARK_REQUEST_HEAD] = PHASE_UPLOAD,
-	[MARK_CONNECT_BEGIN] = PHASE_QUEUE,  [MARK_UPSTREAM] = PHASE_CONNECT,
-	[MARK_REQUEST_SENT] = PHASE_UPLOAD,  [MARK_RESPONSE_BEGIN] = PHASE_APP,
-	[MARK_RESPONSE_HEAD] = PHASE_APP,    [MARK_RESPONSE_END] = PHASE_DOWNLOAD,
+	[MARK_BEGIN] = PHASE_UPLOAD,
+	[MARK_REQUEST_HEAD] = PHASE_UPLOAD,
+	[MARK_CONNECT_BEGIN] = PHASE_QUEUE,
+	[MARK_UPSTREAM] = PHASE_CONNECT,
+	[MARK_REQUEST_SENT] = PHASE_UPLOAD,
+	[MARK_RESPONSE_BEGIN] = PHASE_APP,
+	[MARK_RESPONSE_HEAD] = PHASE_APP,
+	[MARK_RESPONSE_END] = PHASE_DOWNLOAD,
 	[MARK_END] = PHASE_DOWNLOAD,
 };
 
@@ -124,7 +136,8 @@ struct record *record_new(void)
 	if (resting_count != 0) {
 		r = resting[--resting_count];
 		memset(r, 0, offsetof(struct record, path) + 1);
-		memset(r->path + RECORD_PATH_BYTES, 0, sizeof *r - offsetof(struct record, path) - RECORD_PATH_BYTES);
+		memset(r->path + RECORD_PATH_BYTES, 0,
+			sizeof *r - offsetof(struct record, path) - RECORD_PATH_BYTES);
 	} else {
 		r = xcalloc(1, sizeof *r);
 	}
@@ -143,6 +156,12 @@ void record_free(struct record *r)
 		resting[resting_count++] = r;
 	else
 		free(r);
+}
+
+void record_thread_end(void)
+{
+	while (resting_count != 0)
+		free(resting[--resting_count]);
 }
 
 struct record *record_copy_running(const struct record *r)

@@ -1,0 +1,286 @@
+/* role_proxy.c - the process that carries the traffic: N loop threads, one writer thread, and this one, which waits for
+ * signals and for the parent.
+ *
+ *   main thread   signals, control channel
+ *   loop thread   listener -> proxy -> capture -> report      one each for config.workers; they share nothing but the report
+ *   writer        inside report
+ */
+#include "roles.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <slowproxy/base/clock.h>
+#include <slowproxy/base/log.h>
+#include <slowproxy/capture.h>
+#include <slowproxy/ipc.h>
+#include <slowproxy/net.h>
+#include <slowproxy/proxy.h>
+#include <slowproxy/report.h>
+
+#include "privileges.h"
+
+struct proxy_role;
+
+struct loop_thread {
+	struct proxy_role *role;
+	uint32_t index;
+	pthread_t thread;
+	struct loop *loop;
+	struct capture *capture;
+	struct proxy *proxy;
+	struct timer watchdog; /* looks whether capture has found the sampler silent */
+	uint64_t losses_told;
+};
+
+struct proxy_role {
+	const struct config *config;
+	struct report *report;
+	struct loop *loop; /* the main thread's */
+	int signal_fd;
+	struct loop_thread *threads;
+	uint32_t threads_draining;
+	bool draining;
+};
+
+/* --- the seams between the rooms: proxy -> capture -> report --- */
+
+static void on_began(void *context, struct record *r)
+{
+	struct loop_thread *t = context;
+	capture_began(t->capture, r);
+}
+
+static void on_ended(void *context, struct record *r)
+{
+	struct loop_thread *t = context;
+	capture_ended(t->capture, r);
+}
+
+static void on_finished(void *context, struct record *r)
+{
+	struct loop_thread *t = context;
+	report_record(t->role->report, r);
+}
+
+/* --- one loop thread --- */
+
+static void tell_parent_when_silent(void *context)
+{
+	struct loop_thread *t = context;
+	uint64_t losses = capture_counters(t->capture)->sampler_losses;
+	if (losses != t->losses_told) {
+		struct control_message m = { CONTROL_SAMPLER_SILENT, t->index };
+		if (ipc_send(FD_CONTROL, &m, sizeof m) == IPC_OK)
+			t->losses_told = losses;
+	}
+	timer_start(&t->watchdog, NS_PER_S);
+}
+
+static void loop_thread_open(struct proxy_role *role, uint32_t index)
+{
+	struct loop_thread *t = &role->threads[index];
+	const struct config *c = role->config;
+	const struct capture_sink sink = { on_finished, t };
+	const struct proxy_observer observer = { on_began, on_ended, t };
+
+	t->role = role;
+	t->index = index;
+	t->loop = loop_new();
+	t->capture = capture_new(t->loop, c, c->capture.enabled ? FD_PROXY_CHANNELS + (int)index : -1, &sink);
+	t->proxy = proxy_new(t->loop, c, &observer);
+	int first = FD_PROXY_CHANNELS + (c->capture.enabled ? (int)c->workers : 0) +
+		    (int)(index * c->listen.count);
+	for (size_t i = 0; i < c->listen.count; i++)
+		proxy_listen(t->proxy, first + (int)i);
+	timer_init(&t->watchdog, t->loop, tell_parent_when_silent, t);
+	if (c->capture.enabled)
+		timer_start(&t->watchdog, NS_PER_S);
+}
+
+static void *loop_thread_run(void *context)
+{
+	struct loop_thread *t = context;
+	loop_run(t->loop);
+
+	timer_clear(&t->watchdog);
+	proxy_free(t->proxy);
+	capture_free(t->capture);
+	record_thread_end();
+	return NULL;
+}
+
+static void loop_thread_stop(void *context)
+{
+	struct loop_thread *t = context;
+	loop_stop(t->loop);
+}
+
+static void stop_all(struct proxy_role *role)
+{
+	for (uint32_t i = 0; i < role->config->workers; i++)
+		loop_post(role->threads[i].loop, loop_thread_stop, &role->threads[i]);
+	loop_stop(role->loop);
+}
+
+/* --- draining: every loop drains on its own thread; the last one to be done ends the process --- */
+
+static void one_drained(void *context)
+{
+	struct proxy_role *role = context;
+	if (--role->threads_draining == 0)
+		stop_all(role);
+}
+
+static void on_drained(void *context)
+{
+	struct loop_thread *t = context;
+	loop_post(t->role->loop, one_drained, t->role);
+}
+
+static void loop_thread_drain(void *context)
+{
+	struct loop_thread *t = context;
+	proxy_drain(t->proxy, on_drained, t);
+}
+
+static void drain(struct proxy_role *role)
+{
+	if (role->draining) {
+		log_warn("second TERM: closing what is still open");
+		stop_all(role);
+		return;
+	}
+	role->draining = true;
+	role->threads_draining = role->config->workers;
+	log_info("draining: no new connections, waiting for the requests that are under way");
+	for (uint32_t i = 0; i < role->config->workers; i++)
+		loop_post(role->threads[i].loop, loop_thread_drain, &role->threads[i]);
+}
+
+static void on_signal(void *context)
+{
+	struct proxy_role *role = context;
+	struct signalfd_siginfo info;
+	while (read(role->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
+		if (info.ssi_signo == SIGTERM)
+			drain(role);
+		else if (info.ssi_signo == SIGINT)
+			stop_all(role);
+	}
+}
+
+/* --- the parent's messages: a new sampler's channel for one of the loops --- */
+
+struct channel_handover {
+	struct capture *capture;
+	int fd;
+};
+
+static void channel_replace(void *context)
+{
+	struct channel_handover *h = context;
+	capture_channel_replace(h->capture, h->fd);
+	free(h);
+}
+
+static void on_control(void *context)
+{
+	struct proxy_role *role = context;
+	for (;;) {
+		struct control_message m;
+		size_t len = sizeof m;
+		int fd = -1;
+		enum ipc_result r = ipc_receive(FD_CONTROL, &m, &len, &fd);
+		if (r == IPC_FULL)
+			return;
+		if (r == IPC_CLOSED) {
+			log_error("the parent process is gone: ending");
+			stop_all(role);
+			return;
+		}
+		if (len != sizeof m || m.type != CONTROL_CHANNEL || m.worker >= role->config->workers ||
+			fd < 0) {
+			if (fd >= 0)
+				close(fd);
+			continue;
+		}
+		struct channel_handover *h = xmalloc(sizeof *h);
+		*h = (struct channel_handover){ role->threads[m.worker].capture, fd };
+		loop_post(role->threads[m.worker].loop, channel_replace, h);
+	}
+}
+
+static int signals_to_fd(void)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	signal(SIGHUP, SIG_IGN); /* the parent's to handle */
+	signal(SIGUSR1, SIG_IGN);
+	return signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+}
+
+static void log_through_report(struct report *report, const struct config *c)
+{
+	struct log_settings settings = {
+		.level = c->logs.level,
+		.json = c->logs.format == CONFIG_LOG_JSON,
+		.role = "proxy",
+		.service = c->service,
+		.sink = report ? report_log_sink : NULL,
+		.context = report,
+	};
+	log_setup(&settings);
+}
+
+int proxy_role_run(const struct config *config)
+{
+	struct proxy_role role = { .config = config };
+	struct buf why = { 0 };
+	if (!privileges_drop_proxy(config->user, &why)) {
+		log_error("the proxy cannot give up its privileges: %s", why.data);
+		buf_clear(&why);
+		return 2;
+	}
+	privileges_follow_parent(SIGTERM);
+	role.signal_fd = signals_to_fd();
+	role.report = report_new(config);
+	log_through_report(role.report, config);
+
+	role.loop = loop_new();
+	struct watch *signals = watch_new(role.loop, role.signal_fd, on_signal, &role);
+	struct watch *control = watch_new(role.loop, FD_CONTROL, on_control, &role);
+	role.threads = xcalloc(config->workers, sizeof *role.threads);
+	for (uint32_t i = 0; i < config->workers; i++)
+		loop_thread_open(&role, i);
+	for (uint32_t i = 0; i < config->workers; i++)
+		if (pthread_create(&role.threads[i].thread, NULL, loop_thread_run, &role.threads[i]) != 0)
+			abort();
+	log_info("ready: forwarding to %s, slow from %.3f s on", config->upstream.items[0].text,
+		(double)config->slow.threshold_ns / NS_PER_S);
+
+	loop_run(role.loop);
+
+	for (uint32_t i = 0; i < config->workers; i++)
+		pthread_join(role.threads[i].thread, NULL);
+	for (uint32_t i = 0; i < config->workers; i++)
+		loop_free(role.threads[i].loop);
+	free(role.threads);
+	watch_free(signals);
+	watch_free(control);
+	loop_free(role.loop);
+	close(role.signal_fd);
+	log_through_report(NULL, config);
+	report_free(role.report, 2 * NS_PER_S);
+	record_thread_end();
+	return 0;
+}
