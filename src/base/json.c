@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include <slowproxy/base/clock.h>
+#include <slowproxy/base/str.h>
 
 void json_init(struct json *j, struct buf *out)
 {
@@ -33,31 +34,6 @@ void json_end(struct json *j)
 	assert(j->depth > 0);
 	buf_add_char(j->out, j->closers[--j->depth]);
 	j->need_comma = true;
-}
-
-/* Length of the well-formed UTF-8 sequence at p (RFC 3629, table in section 4), or 0. */
-static size_t utf8_sequence(const unsigned char *p, size_t left)
-{
-	if (p[0] < 0x80)
-		return 1;
-	size_t len = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
-	if (p[0] < 0xc2 || p[0] > 0xf4 || left < len)
-		return 0;
-	unsigned char low = 0x80, high = 0xbf;
-	if (p[0] == 0xe0)
-		low = 0xa0;
-	else if (p[0] == 0xed)
-		high = 0x9f;
-	else if (p[0] == 0xf0)
-		low = 0x90;
-	else if (p[0] == 0xf4)
-		high = 0x8f;
-	if (p[1] < low || p[1] > high)
-		return 0;
-	for (size_t i = 2; i < len; i++)
-		if (p[i] < 0x80 || p[i] > 0xbf)
-			return 0;
-	return len;
 }
 
 static void add_quoted(struct buf *out, const char *text, size_t len)

@@ -26,6 +26,9 @@ bool str_glob(const char *pattern, const char *text);
 /* Edits (insert, delete, replace, swap) between two words; for "did you mean". Words over 63 bytes count as far apart. */
 unsigned str_distance(const char *a, const char *b);
 
+/* Length of the well-formed UTF-8 sequence at p, or 0; left must not be 0. */
+size_t utf8_sequence(const unsigned char *p, size_t left);
+
 /* Writes 2 * len lower-case hex digits and a NUL. */
 void str_hex(char *out, const uint8_t *bytes, size_t len);
 
