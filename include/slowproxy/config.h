@@ -20,8 +20,8 @@
 struct config_address {
 	const char *text;
 	bool is_unix;
-	const char *host; /* for is_unix: the path; "" means every address */
-	uint16_t port;
+	const char *host; /* for is_unix: the path; "" means every address (never in upstream) */
+	uint16_t port;    /* 0: any free port (never in upstream) */
 };
 
 struct config_addresses {
@@ -36,10 +36,10 @@ struct config_strings {
 
 // A row of slow.routes: "POST /reports/*" has a method and a path glob (base/str.h: str_glob), "* /x" or "/x" any method.
 struct config_slow_route {
-	const char *match;  /* as written */
-	const char *method; /* NULL: any */
-	const char *path;   /* glob */
-	uint64_t threshold_ns;
+	const char *match;     /* as written */
+	const char *method;    /* NULL: any */
+	const char *path;      /* glob */
+	uint64_t threshold_ns; /* 0: such a request is never slow ("off"); so for slow.threshold */
 };
 
 struct config_slow_routes {
@@ -82,20 +82,20 @@ struct config {
 	} capture;
 
 	struct {
-		const char *openapi;
+		const char *openapi; /* a path; "off" or "": none */
 		struct config_strings templates;
 	} routes;
 
 	struct {
-		const char *slow;   /* "stdout", "stderr", "off" or a file's path; so for access */
+		const char *slow; /* "stdout", "stderr", "off" or a file's path; so for access */
 		const char *access;
 		enum log_level level;
 		enum config_log_format format;
-		uint32_t queue_lines;   /* bound of the writer's queue, in lines */
+		uint32_t queue_lines; /* bound of the writer's queue, in lines */
 	} logs;
 
 	struct {
-		struct config_address listen; /* text "" or "off": no admin listener */
+		struct config_address listen; /* text "off": no admin listener */
 	} admin;
 
 	struct {
@@ -125,13 +125,15 @@ struct config_source {
 	const char *file_name; /* shown in errors; NULL: no file */
 	const char *yaml;      /* the file's bytes; lent for the call */
 	size_t yaml_len;
-	char *const *environment;          /* as environ; NULL: none is read */
-	const char *const *flags;          /* pairs "slow.threshold", "200ms"; lent for the call */
-	size_t flag_count;                 /* number of pairs */
+	char *const *environment; /* as environ; NULL: none is read */
+	const char *const *flags; /* pairs "slow.threshold", "200ms"; lent for the call */
+	size_t flag_count;        /* number of pairs */
 };
 
-/* Reads, checks and completes. On success an owned config. On failure NULL, and every error found is in errors, one a
- * line: "proxy.yaml:12:7: capture.rate: 50000 is above the maximum 10000". */
+/* Reads, checks and completes. On success an owned config. On failure NULL, and every error found is in errors, sorted
+ * by place, each a line "proxy.yaml:12:9: capture.rate: 50000 is above the maximum 1000" (or "SLOWPROXY_CAPTURE_RATE:
+ * ...", "--capture.rate: ...") and, for a place in the file, that line and a caret under the place. What is allowed but
+ * odd is told by log_warn. */
 MUST_CHECK struct config *config_load(const struct config_source *source, struct buf *errors);
 void config_free(struct config *c);
 
@@ -142,10 +144,11 @@ bool config_key_known(const char *name, bool *is_boolean, const char **suggestio
 /* The threshold that counts for this request: first matching row of slow.routes, else slow.threshold. path has no query. */
 uint64_t config_slow_threshold_ns(const struct config *c, const char *method, const char *path);
 
-void config_print_effective(const struct config *c, FILE *out); /* -T: YAML, each value with its origin as a comment */
-void config_print_schema(FILE *out);                            /* JSON Schema of proxy.yaml */
-void config_print_example(FILE *out);                           /* proxy.example.yaml */
-void config_print_reference(FILE *out);                         /* Markdown */
+void config_print_effective(
+	const struct config *c, FILE *out); /* -T: YAML, each value with its origin as a comment */
+void config_print_schema(FILE *out);        /* JSON Schema of proxy.yaml */
+void config_print_example(FILE *out);       /* proxy.example.yaml */
+void config_print_reference(FILE *out);     /* Markdown */
 
 /* "500ms" "1.5s" "2m" -> ns; "64KiB" "10MB" -> bytes. false: *why is a sentence (static). */
 bool config_parse_duration(const char *text, uint64_t *ns, const char **why);

@@ -1,0 +1,297 @@
+/* table.c - the table of keys.
+ *
+ * To add a key: add its field to struct config, and a row here. Parser, defaults, checks, flag, environment variable,
+ * -T, schema, example and reference follow by themselves; the generated files under config/ want a new commit
+ * (tests/unit/config_test.c says how).
+ */
+#include "table.h"
+
+#include <stddef.h>
+
+#include <slowproxy/base/clock.h>
+
+#include "defaults.h"
+
+/* The offset of a field that refuses to compile when the field is not of the named type. */
+#define FIELD(ctype, path)                                                                                   \
+	(offsetof(struct config, path) + 0 * sizeof(struct {                                                 \
+		int this_field_has_another_type : _Generic(((struct config *)0)->path, ctype : 1, default    \
+							   : -1);                                            \
+	}))
+#define A_BOOL(path)          .type = TYPE_BOOL, .at = FIELD(bool, path)
+#define A_NUMBER(path)        .type = TYPE_NUMBER, .at = FIELD(uint32_t, path)
+#define A_DURATION(path)      .type = TYPE_DURATION, .at = FIELD(uint64_t, path##_ns)
+#define A_SIZE(path)          .type = TYPE_SIZE, .at = FIELD(uint64_t, path##_bytes)
+#define A_CHOICE(ctype, path) .type = TYPE_CHOICE, .at = FIELD(ctype, path)
+#define A_TEXT(path)          .type = TYPE_TEXT, .at = FIELD(const char *, path)
+#define AN_ADDRESS(path)      .type = TYPE_ADDRESS, .at = FIELD(struct config_address, path)
+#define ADDRESSES(path)       .type = TYPE_ADDRESSES, .at = FIELD(struct config_addresses, path)
+#define TEXTS(path)           .type = TYPE_TEXTS, .at = FIELD(struct config_strings, path)
+#define SLOW_ROUTES(path)     .type = TYPE_SLOW_ROUTES, .at = FIELD(struct config_slow_routes, path)
+
+#define KIB  (UINT64_C(1) << 10)
+#define MIB  (UINT64_C(1) << 20)
+#define TIB  (UINT64_C(1) << 40)
+#define HOUR (3600 * NS_PER_S)
+#define DAY  (24 * HOUR)
+
+static const char *const units[] = { [CONFIG_UNIT_S] = "s", [CONFIG_UNIT_MS] = "ms", NULL };
+static const char *const existing[] = { [CONFIG_EXISTING_REPLACE] = "replace",
+	[CONFIG_EXISTING_KEEP] = "keep",
+	[CONFIG_EXISTING_APPEND] = "append",
+	NULL };
+static const char *const log_formats[] = {
+	[CONFIG_LOG_JSON] = "json", [CONFIG_LOG_CONSOLE] = "console", NULL
+};
+static const char *const error_formats[] = {
+	[CONFIG_ERROR_JSON] = "json", [CONFIG_ERROR_PLAIN] = "plain", NULL
+};
+static const char *const levels[] = {
+	[LOG_ERROR] = "error", [LOG_WARN] = "warn", [LOG_INFO] = "info", [LOG_DEBUG] = "debug", NULL
+};
+
+const struct config_section config_sections[] = {
+	{ "", "What is in front, and what is behind." },
+	{ "response_time", "The header that tells the client how long its answer took." },
+	{ "slow", "Which requests count as slow, and so get a line in the slow log." },
+	{ "capture", "How the stacks of the worker behind a slow request are taken." },
+	{ "routes", "How a path becomes the name of its route." },
+	{ "logs", "Where lines go, and how they look." },
+	{ "admin", "The listener for people and monitoring." },
+	{ "limits", "How much of everything a client may ask for." },
+	{ "timeouts", "How long anything may take; 0s takes the bound away." },
+	{ NULL, NULL },
+};
+
+/* The keys without a section come first; then the sections in the order above. */
+const struct config_row config_rows[] = {
+	{ .key = "listen",
+		ADDRESSES(listen),
+		.def = "0.0.0.0:8080",
+		.flags = ROW_PORT_0,
+		.doc = "The addresses clients connect to, as host:port, [v6]:port, :port or unix:/path: one, or a list. "
+		       "Port 0 takes any free port." },
+	{ .key = "upstream",
+		ADDRESSES(upstream),
+		.flags = ROW_REQUIRED | ROW_CONNECT,
+		.example = "127.0.0.1:8000",
+		.doc = "The addresses of your application, as host:port, [v6]:port, :port (on this machine) or unix:/path: "
+		       "one, or a list." },
+	{ .key = "service",
+		A_TEXT(service),
+		.def_find = default_service,
+		.def_doc = "$OTEL_SERVICE_NAME, else slowproxy",
+		.example = "web",
+		.check = check_service,
+		.doc = "The name of your application in logs and metrics (service_name)." },
+	{ .key = "user",
+		A_TEXT(user),
+		.def = "nobody",
+		.check = check_word,
+		.doc = "The system user that the process on the network becomes. It counts only when slowproxy is started "
+		       "as root." },
+	{ .key = "workers",
+		A_NUMBER(workers),
+		.def = "1",
+		.min = 1,
+		.max = 64,
+		.doc = "The number of threads that move traffic. One is enough for tens of thousands of requests a second." },
+	{ .key = "error_format",
+		A_CHOICE(enum config_error_body, error_body),
+		.def = "json",
+		.choices = error_formats,
+		.doc = "The form of the answers that slowproxy makes itself, such as 502 when the application is not there." },
+
+	{ .key = "response_time.header",
+		A_TEXT(response_time.header),
+		.def = "X-Response-Time",
+		.check = check_header,
+		.doc = "The name of the header. \"\" turns the header off." },
+	{ .key = "response_time.unit",
+		A_CHOICE(enum config_unit, response_time.unit),
+		.def = "s",
+		.choices = units,
+		.doc = "The unit of the header's number: seconds or milliseconds. The unit itself is not written." },
+	{ .key = "response_time.digits",
+		A_NUMBER(response_time.digits),
+		.def = "3",
+		.max = 9,
+		.doc = "The number of decimals in the header." },
+	{ .key = "response_time.server_timing",
+		A_BOOL(response_time.server_timing),
+		.def = "false",
+		.doc = "Whether a Server-Timing header shows the phases in the browser's developer tools. Every client "
+		       "can read it." },
+	{ .key = "response_time.existing",
+		A_CHOICE(enum config_existing, response_time.existing),
+		.def = "replace",
+		.choices = existing,
+		.doc = "What happens when the application sends such a header already: replace it, keep it and add none, "
+		       "or append a second one." },
+
+	{ .key = "slow.threshold",
+		A_DURATION(slow.threshold),
+		.def = "500ms",
+		.min = NS_PER_MS,
+		.max = DAY,
+		.flags = ROW_OFF,
+		.doc = "A request that takes at least this long is slow. \"off\": none is, unless slow.routes says so." },
+	{ .key = "slow.routes",
+		SLOW_ROUTES(slow.routes),
+		.def = "",
+		.min = NS_PER_MS,
+		.max = DAY,
+		.flags = ROW_OFF,
+		.example = "POST /reports/*=5s,/events=off",
+		.doc = "Thresholds for some routes; the first row that matches wins. A match is a path, with a method before "
+		       "it or without; * stands for anything but /, a trailing * and ** also for /. "
+		       "As a flag: MATCH=THRESHOLD, divided by commas." },
+
+	{ .key = "capture.enabled",
+		A_BOOL(capture.enabled),
+		.def = "true",
+		.doc = "Whether stacks are taken at all. When false, no sampler process is started." },
+	{ .key = "capture.arm_after",
+		A_DURATION(capture.arm_after),
+		.def = "100ms",
+		.max = HOUR,
+		.doc = "Stacks are taken once a request is this old, so that the time before the threshold is known when the "
+		       "threshold is crossed. Faster requests cost nothing." },
+	{ .key = "capture.rate",
+		A_NUMBER(capture.rate_hz),
+		.def = "100",
+		.min = 1,
+		.max = 1000,
+		.doc = "Samples a second of each worker that has such a request." },
+	{ .key = "capture.max_duration",
+		A_DURATION(capture.max_duration),
+		.def = "30s",
+		.min = NS_PER_MS,
+		.max = HOUR,
+		.doc = "A capture ends after this time. A request that runs on is reported while it runs." },
+	{ .key = "capture.directory",
+		A_TEXT(capture.directory),
+		.def_find = default_directory,
+		.def_doc = "/var/lib/slowproxy where that is writable, else $XDG_STATE_HOME/slowproxy, else "
+			   "~/.local/state/slowproxy",
+		.example = "/var/lib/slowproxy",
+		.check = check_directory,
+		.doc = "The directory of the profile files. \"\": none are written." },
+	{ .key = "capture.max_bytes",
+		A_SIZE(capture.max),
+		.def = "256MiB",
+		.min = MIB,
+		.max = TIB,
+		.doc = "The most that all profile files together may take. The oldest are deleted first." },
+
+	{ .key = "routes.openapi",
+		A_TEXT(routes.openapi),
+		.def = "/openapi.json",
+		.check = check_openapi,
+		.doc = "The path at which your application describes its routes, or \"off\". This version only checks it; a "
+		       "later version reads the routes from there. routes.templates work now." },
+	{ .key = "routes.templates",
+		TEXTS(routes.templates),
+		.def = "",
+		.check = check_template,
+		.example = "/items/{id},/users/{id}/orders",
+		.doc = "Templates of your routes, so that /items/42 is told as /items/{id}; the first that matches wins. "
+		       "As a flag: divided by commas." },
+
+	{ .key = "logs.slow",
+		A_TEXT(logs.slow),
+		.def = "stdout",
+		.check = check_destination,
+		.doc = "Where the line of a slow request goes: stdout, stderr, off, or the path of a file." },
+	{ .key = "logs.access",
+		A_TEXT(logs.access),
+		.def = "off",
+		.check = check_destination,
+		.doc = "Where a line for every request goes: stdout, stderr, off, or the path of a file." },
+	{ .key = "logs.level",
+		A_CHOICE(enum log_level, logs.level),
+		.def = "info",
+		.choices = levels,
+		.doc = "How much slowproxy says of itself, on stderr." },
+	{ .key = "logs.format",
+		A_CHOICE(enum config_log_format, logs.format),
+		.def = "json",
+		.choices = log_formats,
+		.doc = "The form of the lines: json, one object a line; or console, for a person." },
+	{ .key = "logs.queue_lines",
+		A_NUMBER(logs.queue_lines),
+		.def = "10000",
+		.min = 16,
+		.max = 1000000,
+		.doc = "The most lines that wait for a slow reader. Further lines are dropped and counted; traffic never waits." },
+
+	{ .key = "admin.listen",
+		AN_ADDRESS(admin.listen),
+		.def = "127.0.0.1:9180",
+		.flags = ROW_OFF | ROW_PORT_0,
+		.doc = "The address for pages, metrics and health checks, or \"off\". This version only checks it and opens no "
+		       "such listener; a later version does." },
+
+	{ .key = "limits.header_bytes",
+		A_SIZE(limits.header),
+		.def = "32KiB",
+		.min = KIB,
+		.max = MIB,
+		.doc = "The largest head of a request or response: its first line and all headers." },
+	{ .key = "limits.headers",
+		A_NUMBER(limits.headers),
+		.def = "100",
+		.min = 1,
+		.max = 256,
+		.doc = "The most headers of a request or response." },
+	{ .key = "limits.body_bytes",
+		A_SIZE(limits.body),
+		.def = "0",
+		.max = TIB,
+		.doc = "The largest body of a request; 0 takes the bound away. Bodies are streamed and take no memory." },
+	{ .key = "limits.connections",
+		A_NUMBER(limits.connections),
+		.def = "10000",
+		.min = 1,
+		.max = 1000000,
+		.doc = "The most clients connected at one time." },
+
+	{ .key = "timeouts.header",
+		A_DURATION(timeouts.header),
+		.def = "10s",
+		.max = DAY,
+		.doc = "The time a client has for the head of its request, from its first byte." },
+	{ .key = "timeouts.idle",
+		A_DURATION(timeouts.idle),
+		.def = "75s",
+		.max = DAY,
+		.doc = "How long a client's connection is kept open between two requests." },
+	{ .key = "timeouts.connect",
+		A_DURATION(timeouts.connect),
+		.def = "2s",
+		.max = DAY,
+		.doc = "The time the application has to accept a connection." },
+	{ .key = "timeouts.response",
+		A_DURATION(timeouts.response),
+		.def = "0s",
+		.max = DAY,
+		.doc = "The time the application has to begin its answer, once the request was sent." },
+	{ .key = "timeouts.stream_idle",
+		A_DURATION(timeouts.stream_idle),
+		.def = "0s",
+		.max = DAY,
+		.doc = "How long a body may stand still, in either direction." },
+	{ .key = "timeouts.upstream_idle",
+		A_DURATION(timeouts.upstream_idle),
+		.def = "4s",
+		.max = DAY,
+		.doc = "How long an unused connection to the application is kept. It must be shorter than the application's own "
+		       "keep-alive timeout (uvicorn: 5s), or a request may meet a closed connection." },
+	{ .key = "timeouts.drain",
+		A_DURATION(timeouts.drain),
+		.def = "10s",
+		.max = DAY,
+		.doc = "The time running requests have to end when slowproxy is told to stop." },
+};
+
+const size_t config_row_count = ARRAY_LEN(config_rows);
