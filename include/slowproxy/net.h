@@ -14,6 +14,7 @@
 #include <sys/uio.h>
 
 #include <slowproxy/base/buf.h>
+#include <slowproxy/base/list.h>
 #include <slowproxy/base/mem.h>
 
 /* --- loop --- */
@@ -28,12 +29,13 @@ void loop_post(struct loop *l, void (*call)(void *context), void *context);
 /* Frees at the end of this turn of the loop: nobody up the call chain holds a dangling pointer meanwhile. */
 void loop_defer_free(struct loop *l, void *memory, void (*free_it)(void *memory));
 
-/* --- timers: single-shot. A zeroed timer is an idle one. --- */
+/* --- timers: single-shot. A zeroed timer is an idle one; starting and stopping cost no system call and no memory. --- */
 struct timer {
 	struct loop *loop;
 	void (*fire)(void *context);
 	void *context;
-	void *event; /* private */
+	struct list_node node; /* private: among the timers of the same delay */
+	uint64_t deadline_ns;  /* private */
 };
 void timer_init(struct timer *t, struct loop *l, void (*fire)(void *context), void *context);
 void timer_clear(struct timer *t);                         /* stops and gives back what it holds */
@@ -53,6 +55,11 @@ struct net_address {
 };
 /* "127.0.0.1:8000", "[::1]:8000", "unix:/run/app.sock" into out; always terminated. */
 void net_address_text(const struct net_address *a, char *out, size_t out_bytes);
+/* The IP address alone ("127.0.0.1", "::1"; a v4 client of a v6 socket as v4); "" for a unix socket. */
+void net_address_host_text(const struct net_address *a, char *out, size_t out_bytes);
+/* Looks host up, blocking (getaddrinfo): for the start, before the loop runs. Returns how many of max addresses were filled;
+ * 0: the reason is in why. */
+MUST_CHECK size_t net_resolve(bool is_unix, const char *host, uint16_t port, struct net_address *out, size_t max, struct buf *why);
 
 /* A listening socket, non-blocking and close-on-exec. host "" is every address (v6 socket that also takes v4).
  * -1 with the reason in why. For the parent, before any loop. */
@@ -80,13 +87,13 @@ MUST_CHECK enum io_result stream_read(struct stream *s, void *to, size_t len, si
 MUST_CHECK enum io_result stream_write(struct stream *s, const struct iovec *parts, int count, size_t *written);
 void stream_pause_read(struct stream *s, bool paused);
 void stream_want_writable(struct stream *s, bool wanted);
-void stream_shutdown_write(struct stream *s);
+void stream_shutdown_write(struct stream *s); /* sends FIN; reading goes on */
 /* close(2) with RST: the peer shall know at once. */
 void stream_reset(struct stream *s);
 
 /* --- connecting and accepting --- */
-/* Starts a connect; done(context, stream or NULL, errno) comes later, or at once. Returns a handle to cancel, or NULL when done
- * was called already. */
+/* Starts a connect; done(context, fd or -1, errno) comes later, or at once. Returns a handle to cancel, or NULL when done was
+ * called already. done owns fd; ETIMEDOUT when timeout_ns (0: none) is over. */
 struct connector;
 struct connector *connector_new(struct loop *l, const struct net_address *to, uint64_t timeout_ns,
 	void (*done)(void *context, int fd, int error), void *context);
