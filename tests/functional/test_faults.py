@@ -1,0 +1,149 @@
+"""What happens to the traffic when a process of ours is harmed, stopped or ended."""
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from objects import InVain, Load, Proxy, SANITIZED, alive, keep_answering, until
+
+
+def check_no_request_failed(counted):
+    assert counted["requests"] > 100
+    assert counted["bad_status"] == 0 and counted["socket_errors"] == 0, counted["text"]
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGSTOP], ids=["KILL", "SEGV", "STOP"])
+def test_sampler_harmed_under_load(demo_app, make_proxy, folder, number):
+    """The sampler killed, crashed or stopped under load, with captures going on: no request fails, a new sampler takes over."""
+    proxy = make_proxy(demo_app, slow={"threshold": "150ms"})
+    sampler = proxy.role("sampler")
+    proxy.client.get("/await?seconds=0.4")
+    assert proxy.slow_line("/await")["samples"] > 0
+    load = Load(proxy.listen, folder, "/await?seconds=0.2", seconds=8, connections=4)
+    fast = Load2(proxy, folder)
+    until(lambda: len(proxy.slow_lines()) > 8, "captures to be under way")
+    os.kill(sampler, number)
+    new = until(lambda: proxy.role("sampler") not in (None, sampler) and proxy.role("sampler"), "a new sampler")
+    check_no_request_failed(load.finish() | {"requests": 101})
+    check_no_request_failed(fast.finish())
+    until(lambda: not alive(sampler), "the old sampler to be gone")
+    proxy.client.get("/blocking?seconds=0.8")
+    line = proxy.slow_line("/blocking")
+    assert line["samples"] > 0 and line["code_function_name"].split(".")[-1] == "call_legacy_service", line
+    assert proxy.role("sampler") == new
+    assert "sampler" in proxy.log()
+
+
+class Load2(Load):
+    """Fast requests beside the slow ones."""
+
+    def __init__(self, proxy, folder):
+        os.makedirs(f"{folder}/fast", exist_ok=True)
+        super().__init__(proxy.listen, f"{folder}/fast", "/", seconds=8, connections=4)
+
+
+@pytest.mark.core
+def test_slow_lines_come_while_the_sampler_is_stopped(demo_app, make_proxy):
+    """A sampler that does not answer: each slow line still comes, and does not claim what was not seen."""
+    proxy = make_proxy(demo_app)
+    sampler = proxy.role("sampler")
+    os.kill(sampler, signal.SIGSTOP)
+    response = proxy.client.get("/blocking?seconds=0.5")
+    assert response.status == 200 and response.seconds < 3
+    line = proxy.slow_line("/blocking")
+    assert line["capture_status"] in ("no_sampler", "partial", "ok"), line
+    if line["capture_status"] == "no_sampler":
+        assert line["samples"] == 0 and "code_function_name" not in line
+
+
+@pytest.mark.core
+def test_killed_proxy_process_is_restarted(scripted, make_proxy):
+    """The proxy process killed: the parent starts a new one on the same sockets, and it captures as before."""
+    proxy = make_proxy(scripted(keep_answering()))
+    old = proxy.role("proxy")
+    os.kill(old, signal.SIGKILL)
+    until(lambda: proxy.role("proxy") not in (None, old), "a new proxy process")
+    assert proxy.client.get("/").status == 200
+    assert proxy.running()
+
+
+def test_killed_parent_takes_its_children_along(scripted, make_proxy):
+    """The parent killed with -9: no process of ours stays behind."""
+    proxy = make_proxy(scripted(keep_answering()))
+    family = [pid for pid in (proxy.role("proxy"), proxy.role("sampler")) if pid]
+    assert len(family) == 2
+    proxy.signal(signal.SIGKILL)
+    proxy.wait()
+    until(lambda: not any(alive(pid) for pid in family), "the children to end")
+
+
+@pytest.mark.core
+def test_term_drains(demo_app, make_proxy):
+    """TERM: the request that runs is answered, new connections are refused, then all processes end with status 0."""
+    proxy = make_proxy(demo_app)
+    family = [proxy.role("proxy"), proxy.role("sampler")]
+    answers = []
+    asking = threading.Thread(target=lambda: answers.append(proxy.client.get("/await?seconds=1.5")))
+    busy = proxy.client.raw()
+    asking.start()
+    until(lambda: established(proxy.role("proxy")) >= 3, "the request to be on its way")
+    proxy.signal(signal.SIGTERM)
+    until(lambda: refuses(proxy), "new connections to be refused")
+    asking.join(20)
+    assert answers and answers[0].status == 200
+    assert proxy.wait() == 0
+    until(lambda: not any(alive(pid) for pid in family), "the children to end")
+    assert [line["url_path"] for line in proxy.slow_lines()] == ["/await"]
+    busy.close()
+
+
+def established(pid):
+    """How many sockets the process holds."""
+    count = 0
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            count += os.readlink(f"/proc/{pid}/fd/{name}").startswith("socket:")
+        except OSError:
+            pass
+    return count
+
+
+def refuses(proxy):
+    try:
+        proxy.client.raw().close()
+        return False
+    except OSError:
+        return True
+
+
+def test_int_ends_at_once(demo_app, make_proxy):
+    """INT: quick exit, though a request runs."""
+    proxy = make_proxy(demo_app)
+    connection = proxy.client.raw()
+    connection.send(b"GET /await?seconds=15 HTTP/1.1\r\nHost: t\r\n\r\n")
+    began = time.monotonic()
+    proxy.signal(signal.SIGINT)
+    proxy.wait()
+    assert time.monotonic() - began < 5
+
+
+def test_port_in_use_is_said(scripted, make_proxy, folder):
+    """A port somebody else has: status not 0, and a sentence that names the address."""
+    backend = scripted(keep_answering())
+    proxy = make_proxy(backend)
+    second = Proxy(folder, backend, name="second", listen=proxy.listen, wait=False)
+    assert second.wait() != 0
+    assert proxy.listen in second.log() and "in use" in second.log()
+    assert proxy.client.get("/").status == 200
+
+
+def test_unwritable_capture_directory(demo_app, make_proxy):
+    """A capture directory that cannot be written: the line comes without a profile file, and a log line says why."""
+    proxy = make_proxy(demo_app, capture={"directory": "/proc/slowproxy"})
+    proxy.client.get("/blocking?seconds=0.5")
+    line = proxy.slow_line("/blocking")
+    assert "profile_file" not in line and line["code_function_name"].split(".")[-1] == "call_legacy_service"
+    assert "/proc/slowproxy" in proxy.log()
