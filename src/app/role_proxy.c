@@ -249,7 +249,7 @@ int proxy_role_run(const struct config *config)
 	if (!privileges_drop_proxy(config->user, &why)) {
 		log_error("the proxy cannot give up its privileges: %s", why.data);
 		buf_clear(&why);
-		return 2;
+		return EXIT_CANNOT_START;
 	}
 	privileges_follow_parent(SIGTERM);
 	role.signal_fd = signals_to_fd();

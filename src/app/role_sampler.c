@@ -20,7 +20,7 @@ int sampler_role_run(const struct config *config)
 	if (!privileges_drop_sampler(config->user, &why)) {
 		log_error("the sampler cannot give up its privileges: %s", why.data);
 		buf_clear(&why);
-		return 2;
+		return EXIT_CANNOT_START;
 	}
 	privileges_follow_parent(SIGKILL);
 

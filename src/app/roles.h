@@ -9,6 +9,7 @@
 #ifndef SLOWPROXY_APP_ROLES_H
 #define SLOWPROXY_APP_ROLES_H
 
+#include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,6 +19,12 @@
 
 /* Descriptor numbers in a child. Channels follow FD_CONTROL in the proxy and FD_CONFIG in the sampler. */
 enum { FD_CONFIG = 3, FD_CONTROL = 4, FD_PROXY_CHANNELS = 5, FD_SAMPLER_CHANNELS = 4 };
+
+/* A role ends with this status when trying again will not help. */
+enum { EXIT_CANNOT_START = 2 };
+
+/* TERM drains for timeouts.drain at most, INT ends at once; this one lets the last requests take the time they need. */
+#define SIGNAL_RETIRE SIGUSR2
 
 /* Parent and proxy talk in these, over the control channel. */
 enum control_type {
@@ -31,7 +38,7 @@ struct control_message {
 };
 
 /* Each is the life of one process and returns its exit status. */
-int parent_run(const struct options *options, char **argv);
+int parent_run(const struct options *options, char *const *argv);
 int proxy_role_run(const struct config *config);
 int sampler_role_run(const struct config *config);
 
