@@ -36,6 +36,7 @@ struct http_header {
 	struct slice name, value;
 	enum http_name id;
 	bool hop_by_hop; /* named by Connection, or hop-by-hop by itself: not to be forwarded */
+	bool underscore; /* the name has a '_' */
 };
 
 enum http_framing { HTTP_NO_BODY, HTTP_LENGTH, HTTP_CHUNKED, HTTP_UNTIL_CLOSE };
@@ -44,7 +45,9 @@ enum http_framing { HTTP_NO_BODY, HTTP_LENGTH, HTTP_CHUNKED, HTTP_UNTIL_CLOSE };
 struct http_head {
 	struct slice method, target, reason; /* method, target: requests; reason: responses */
 	struct slice path;                   /* target without the query and, for absolute-form, without scheme and authority */
+	struct slice resource;               /* target without scheme and authority; may be empty or begin with '?' */
 	struct slice host;                   /* the authority that counts: of an absolute-form target, else of Host */
+	bool absolute_form;
 	uint16_t status;
 	uint8_t minor; /* HTTP/1.minor: 0 or 1 */
 	enum http_framing framing;
@@ -52,20 +55,22 @@ struct http_head {
 	bool keep_alive;         /* the sender will keep the connection after this message */
 	bool expect_continue;
 	bool te_trailers;
-	bool upgrade; /* Connection: upgrade with an Upgrade that is not h2c */
+	bool upgrade; /* Connection: upgrade with an Upgrade that is not h2c, and no body; in a response: and status 101 */
 	struct http_header headers[HTTP_MAX_HEADERS];
 	size_t header_count;
-	size_t bytes; /* length of the head, final empty line included */
+	struct slice lines; /* all header lines as received, without the final empty one */
+	size_t bytes;       /* length of the head, final empty line included */
 };
 
-/* Why a message was refused: one row each in the table, with the status to answer and a sentence. */
+/* Why a message was refused: one row each in the table, with the status to answer the client that sent it, and a
+ * sentence. (What a backend sent wrongly is a 502, whatever the row says.) */
 enum http_error {
 	HTTP_OK,
 	HTTP_ERR_HEAD_TOO_LARGE,  /* 431 */
 	HTTP_ERR_TARGET_TOO_LONG, /* 414 */
 	HTTP_ERR_TOO_MANY_HEADERS,
 	HTTP_ERR_REQUEST_LINE,
-	HTTP_ERR_METHOD,          /* 501 */
+	HTTP_ERR_METHOD,          /* 501: CONNECT; any other token passes */
 	HTTP_ERR_VERSION,         /* 505 */
 	HTTP_ERR_TARGET,
 	HTTP_ERR_STATUS_LINE,
@@ -76,7 +81,9 @@ enum http_error {
 	HTTP_ERR_HEADER_VALUE,
 	HTTP_ERR_HOST,
 	HTTP_ERR_CONTENT_LENGTH,
+	HTTP_ERR_CONNECTION,
 	HTTP_ERR_TRANSFER_ENCODING,
+	HTTP_ERR_TRANSFER_CODING, /* 501: well-formed, but not one we can take off */
 	HTTP_ERR_BOTH_FRAMINGS,   /* Content-Length and Transfer-Encoding */
 	HTTP_ERR_EXPECT,          /* 417 */
 	HTTP_ERR_UPGRADE,
@@ -108,15 +115,16 @@ struct http_reader *http_reader_new(enum http_kind kind, const struct http_limit
 void http_reader_free(struct http_reader *r);
 /* Ready for a fresh connection, or (after DONE) for the next message. */
 void http_reader_reset(struct http_reader *r);
-/* For a response reader, before its head: the request it answers was HEAD (so no body follows). */
+/* For a response reader, before its head: the request it answers was HEAD (so no body follows). A reset forgets it. */
 void http_reader_answers_head(struct http_reader *r, bool head_request);
 
 /* Takes the next step over bytes[0..len). *used says how many bytes the caller must drop from its front afterwards.
- *   HEAD: *head is filled (lent memory of the caller, reused between messages). used = head->bytes.
- *   BODY: *body lies inside bytes; call again for more. Chunk framing is taken off.
+ *   HEAD: *head is filled (lent memory of the caller, reused between messages). used = head->bytes and empty lines before it.
+ *   BODY: *body lies inside bytes. Chunk framing is taken off.
  *   DONE: the message is complete; bytes after it belong to the next one.
  *   MORE: nothing more can be said from these bytes.
  *   FAILED: http_reader_error says why; the connection cannot be used any more.
+ * After HEAD and BODY call again, with len 0 too, until it says MORE, DONE or FAILED.
  * A 1xx response is a message of its own: HEAD then DONE (101 too; what follows it is a tunnel). */
 enum http_event http_read(struct http_reader *r, const char *bytes, size_t len, size_t *used, struct http_head *head,
 	struct slice *body);
@@ -126,8 +134,9 @@ enum http_error http_reader_error(const struct http_reader *r);
 /* The trailers of the message that is DONE: raw "Name: value\r\n" lines without forbidden fields, or an empty slice. */
 struct slice http_reader_trailers(const struct http_reader *r);
 
-/* What the proxy adds to a request head. Empty slices are not written. */
+/* What the proxy adds to a request head. An empty slice is not written, and leaves the client's own header of that name. */
 struct http_forward {
+	struct slice host;            /* for HTTP/1.0 requests that name none; written even if empty */
 	struct slice forwarded_for;   /* whole value */
 	struct slice forwarded_proto;
 	struct slice forwarded_host;
@@ -164,7 +173,8 @@ void http_write_error(struct buf *out, uint16_t status, const char *outcome_name
 	struct slice extra, bool close, bool head_request, bool plain);
 const char *http_reason_phrase(uint16_t status);
 
-/* Whether value is "00-<32 hex>-<16 hex>-<2 hex>" and valid per W3C Trace Context; copies the ids (NUL-terminated). */
+/* Whether value is "00-<32 hex>-<16 hex>-<2 hex>" (or of a later version that begins so) and valid per W3C Trace Context;
+ * copies the ids (NUL-terminated). */
 bool http_traceparent_parse(struct slice value, char trace_id[33], char parent_id[17], char flags[3]);
 /* At most 128 visible ASCII characters, at least one. */
 bool http_request_id_sane(struct slice value);
