@@ -194,7 +194,6 @@ trap 'exit 143' TERM HUP
 
 folder=$(mktemp -d /tmp/slowproxy-quickstart.XXXXXX)
 chmod 755 "$folder" # slowproxy gives up root and must still reach its profiles
-mkdir -m 1777 "$folder/profiles"
 
 install_packages
 build
