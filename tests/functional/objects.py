@@ -475,13 +475,8 @@ class Proxy(Process):
             "admin": {"listen": "off"},
             "logs": {"slow": "stdout"},
         }
-        for key, value in settings.items():
-            if isinstance(value, dict) and isinstance(self.config.get(key), dict):
-                self.config[key].update(value)
-            else:
-                self.config[key] = value
         self.config_path = self.folder / f"{name}.yaml"
-        self.config_path.write_text(yaml.safe_dump(self.config, sort_keys=False))
+        self.rewrite(**settings)
         super().__init__(name, [*prefix, BINARY, "-c", self.config_path], folder, stdout=stdout)
         self.client = Client(self.listen)
         if wait:
@@ -491,6 +486,15 @@ class Proxy(Process):
             except InVain as vain:
                 self.stop()
                 raise InVain(f"{vain}\n{self.output()}{self.errors()}") from None
+
+    def rewrite(self, **settings):
+        """Changes the file; HUP makes it count."""
+        for key, value in settings.items():
+            if isinstance(value, dict) and isinstance(self.config.get(key), dict):
+                self.config[key].update(value)
+            else:
+                self.config[key] = value
+        self.config_path.write_text(yaml.safe_dump(self.config, sort_keys=False))
 
     def accepts(self):
         if not self.running():
@@ -538,7 +542,7 @@ def profile_files(line):
     """{"html": path, "collapsed": path} of a slow line's profile: all files beside the one it names."""
     named = pathlib.Path(line["profile_file"])
     found = {}
-    for path in named.parent.glob(named.name.split(".")[0] + ".*"):
+    for path in named.parent.glob(named.stem + ".*"):
         text = path.read_text()
         found["html" if text.lstrip().lower().startswith("<!doctype html") else "collapsed"] = path
     return found

@@ -119,6 +119,49 @@ def refuses(proxy):
         return True
 
 
+@pytest.mark.core
+def test_reload_under_load(demo_app, make_proxy, folder):
+    """HUP under load: no request fails, the new threshold counts afterwards, the parent stays the same process."""
+    proxy = make_proxy(demo_app, slow={"threshold": "10s"})
+    load = Load(proxy.listen, folder, "/", seconds=4, connections=8)
+    old = proxy.role("proxy")
+    proxy.rewrite(slow={"threshold": "200ms"})
+    proxy.signal(signal.SIGHUP)
+    until(lambda: not alive(old), "the old proxy process to end", 30)
+    check_no_request_failed(load.finish())
+    proxy.client.get("/blocking?seconds=0.6")
+    line = proxy.slow_line("/blocking")
+    assert line["threshold_ms"] == 200 and line["code_function_name"].split(".")[-1] == "call_legacy_service", line
+
+
+def test_reload_of_a_wrong_configuration_changes_nothing(demo_app, make_proxy):
+    """HUP with an error in the file: it is said with file, line and column, and the old configuration goes on."""
+    proxy = make_proxy(demo_app)
+    old = proxy.role("proxy")
+    proxy.rewrite(capture={"rate": 50000})
+    proxy.signal(signal.SIGHUP)
+    until(lambda: "capture.rate: 50000" in proxy.log(), "the error to be said")
+    assert proxy.config_path.name in proxy.log()
+    proxy.client.get("/blocking?seconds=0.5")
+    assert proxy.slow_line("/blocking")["threshold_ms"] == 300
+    assert proxy.role("proxy") == old
+
+
+def test_log_files_are_reopened(demo_app, make_proxy, folder):
+    """USR1 after a rename: new lines go to a new file of the old name."""
+    path = f"{folder}/logs"
+    os.mkdir(path)
+    os.chmod(path, 0o777)
+    proxy = make_proxy(demo_app, logs={"slow": f"{path}/slow.log"})
+    proxy.client.get("/await?seconds=0.4")
+    until(lambda: os.path.exists(f"{path}/slow.log") and os.path.getsize(f"{path}/slow.log"), "the first line")
+    os.rename(f"{path}/slow.log", f"{path}/slow.log.1")
+    proxy.signal(signal.SIGUSR1)
+    until(lambda: os.path.exists(f"{path}/slow.log"), "the new file")
+    proxy.client.get("/blocking?seconds=0.5")
+    until(lambda: "/blocking" in open(f"{path}/slow.log").read(), "the second line in the new file")
+
+
 def test_int_ends_at_once(demo_app, make_proxy):
     """INT: quick exit, though a request runs."""
     proxy = make_proxy(demo_app)
