@@ -17,8 +17,8 @@ jobs=$(nproc 2>/dev/null || echo 2)
 fuzz_inputs=${FUZZ_INPUTS:-200000} # for each fuzzer
 export CLICOLOR=0 PYTHONDONTWRITEBYTECODE=1
 
-packages="gcc cmake ninja-build pkg-config git libevent-dev libyaml-dev libcmocka-dev clang-14 clang-format-14 clang-tidy-14
-libclang-rt-14-dev curl wrk nginx haproxy util-linux procps perl-base strace python3 python3-pytest python3-httpx python3-yaml
+packages="gcc libc6-dev cmake ninja-build pkg-config git libevent-dev libyaml-dev libcmocka-dev clang-14 clang-format-14 clang-tidy-14
+libclang-rt-14-dev llvm-14 curl wrk nginx haproxy util-linux diffutils findutils python3 python3-pytest python3-httpx python3-yaml
 python3-fastapi python3-uvicorn python3-gunicorn gunicorn python3-httptools python3-uvloop"
 
 #      stage             in --quick  what it proves

@@ -435,8 +435,8 @@ class Client:
 class Load:
     """wrk in the background; `finish` returns what it counted."""
 
-    def __init__(self, address, folder, path="/", seconds=4, connections=8):
-        self.process = Process("wrk", ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s",
+    def __init__(self, address, folder, path="/", seconds=4, connections=8, name="wrk"):
+        self.process = Process(name, ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s",
                                        f"http://{address}{path}"], folder)
         self.seconds = seconds
 

@@ -9,8 +9,8 @@ import pytest
 from objects import InVain, Load, Proxy, SANITIZED, alive, keep_answering, until
 
 
-def check_no_request_failed(counted):
-    assert counted["requests"] > 100
+def check_no_request_failed(counted, at_least=100):
+    assert counted["requests"] > at_least, counted["text"]
     assert counted["bad_status"] == 0 and counted["socket_errors"] == 0, counted["text"]
 
 
@@ -23,11 +23,11 @@ def test_sampler_harmed_under_load(demo_app, make_proxy, folder, number):
     proxy.client.get("/await?seconds=0.4")
     assert proxy.slow_line("/await")["samples"] > 0
     load = Load(proxy.listen, folder, "/await?seconds=0.2", seconds=8, connections=4)
-    fast = Load2(proxy, folder)
+    fast = Load(proxy.listen, folder, "/", seconds=8, connections=4, name="wrk-fast")
     until(lambda: len(proxy.slow_lines()) > 8, "captures to be under way")
     os.kill(sampler, number)
     new = until(lambda: proxy.role("sampler") not in (None, sampler) and proxy.role("sampler"), "a new sampler")
-    check_no_request_failed(load.finish() | {"requests": 101})
+    check_no_request_failed(load.finish(), at_least=20)
     check_no_request_failed(fast.finish())
     until(lambda: not alive(sampler), "the old sampler to be gone")
     proxy.client.get("/blocking?seconds=0.8")
@@ -35,14 +35,6 @@ def test_sampler_harmed_under_load(demo_app, make_proxy, folder, number):
     assert line["samples"] > 0 and line["code_function_name"].split(".")[-1] == "call_legacy_service", line
     assert proxy.role("sampler") == new
     assert "sampler" in proxy.log()
-
-
-class Load2(Load):
-    """Fast requests beside the slow ones."""
-
-    def __init__(self, proxy, folder):
-        os.makedirs(f"{folder}/fast", exist_ok=True)
-        super().__init__(proxy.listen, f"{folder}/fast", "/", seconds=8, connections=4)
 
 
 @pytest.mark.core
