@@ -108,6 +108,14 @@ static void load_key(struct loader *l, const char *section, const struct node *n
 		tell_unknown(l, section, n);
 }
 
+static const char *sample_key(const struct config_section *section)
+{
+	for (size_t i = 0; i < config_row_count; i++)
+		if (*section->name != '\0' && row_in_section(&config_rows[i], section->name))
+			return row_leaf(&config_rows[i]);
+	return "upstream: 127.0.0.1:8000";
+}
+
 /* A section whose keys are all commented out is empty, not wrong. */
 static void load_section(struct loader *l, const struct config_section *section, const struct node *map)
 {
@@ -116,8 +124,7 @@ static void load_section(struct loader *l, const struct config_section *section,
 	if (map->kind != NODE_MAP) {
 		problem_add(&l->problems, map->at, *section->name ? section->name : NULL,
 			"%s stands where a map belongs, with keys such as %s",
-			map->kind == NODE_LIST ? "a list" : "a single value",
-			*section->name ? "those of the reference" : "upstream: 127.0.0.1:8000");
+			map->kind == NODE_LIST ? "a list" : "a single value", sample_key(section));
 		return;
 	}
 	for (const struct node *n = map->first; n != NULL; n = n->next)
@@ -125,7 +132,7 @@ static void load_section(struct loader *l, const struct config_section *section,
 			load_key(l, section->name, n);
 }
 
-/* false: the file could not be read to its end, so what is missing may be there. */
+/* false: the file could not be read as meant, so what seems to be missing may be there. */
 static bool load_file(struct loader *l)
 {
 	bool complete;
@@ -134,7 +141,7 @@ static bool load_file(struct loader *l)
 	const struct node *root = node_read_yaml(l->reader.source, &l->scratch, &l->problems, &complete);
 	if (root != NULL)
 		load_section(l, &config_sections[0], root);
-	return complete;
+	return complete && (root == NULL || root->kind == NODE_MAP || root->is_null);
 }
 
 /* An empty variable counts as unset, as compose files and the OpenTelemetry specification have it. */

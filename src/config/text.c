@@ -101,17 +101,20 @@ static const struct unit *unit_find(const struct unit *units, size_t count, cons
 /* "1.5" and "s" to 1500000000: exact, in integers. fraction is the text behind the point. */
 static const char *scale_decimal(uint64_t whole, struct slice fraction, uint64_t scale, uint64_t *value)
 {
-	if (__builtin_mul_overflow(whole, scale, value))
-		return too_large;
+	enum { DECIMALS_MAX = 18 };
+	uint64_t digits = 0, power = 1;
+	if (fraction.len > DECIMALS_MAX)
+		return too_fine;
 	for (size_t i = 0; i < fraction.len; i++) {
-		uint64_t digit = (uint64_t)(fraction.at[i] - '0');
-		uint64_t part = scale / 10;
-		if (digit != 0 && part * 10 != scale)
-			return too_fine;
-		if (__builtin_add_overflow(*value, digit * part, value))
-			return too_large;
-		scale = part;
+		digits = digits * 10 + (uint64_t)(fraction.at[i] - '0');
+		power *= 10;
 	}
+	unsigned __int128 part = (unsigned __int128)digits * scale;
+	if (part % power != 0)
+		return too_fine;
+	if (__builtin_mul_overflow(whole, scale, value) ||
+		__builtin_add_overflow(*value, (uint64_t)(part / power), value))
+		return too_large;
 	return NULL;
 }
 
