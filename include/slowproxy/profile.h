@@ -81,24 +81,41 @@ void profile_add_sample(struct profile *p, const struct profile_sample *s);
  * other code without a file, not the script in bin/ that starts uvicorn. */
 bool profile_frame_is_user(const struct profile_frame *f);
 
+/* "clock_nanosleep"; NULL when the number is not one of the calls that wait. */
+const char *profile_syscall_name(int16_t number);
+
 /* A line of facts shown above a rendered profile: "Route" "GET /report". Lent. */
 struct profile_fact {
 	const char *name, *value;
 };
 
-struct profile_view {
-	const char *title;
-	const struct profile_fact *facts;
-	size_t fact_count;
-	bool lanes;    /* root each stack in its thread or task */
-	bool idle;     /* include idle samples */
-	bool no_lines; /* functions only */
+/* A part of the whole time, in order: "app", 1490 ms. Lent. */
+struct profile_part {
+	const char *name;
+	uint64_t ns;
 };
 
-/* Collapsed stacks: "root;frame (file:line);leaf (file:line) N" a line, root first, N samples; ';' and newlines in names are
+/* How a profile is to be shown. Everything is lent, and may be left zero. */
+struct profile_view {
+	const char *title;
+	const char *summary; /* one sentence under the title */
+	const struct profile_fact *facts;
+	size_t fact_count;
+	const struct profile_part *parts; /* a bar under the facts */
+	size_t part_count;
+	const struct profile_frame *line; /* the frame to point at */
+	uint64_t begin_ns,
+		end_ns; /* CLOCK_MONOTONIC: the axis of time; 0: from the first sample to the last */
+	bool lanes;     /* root each stack in its thread or task */
+	bool idle;      /* include idle samples */
+	bool no_lines;  /* functions only */
+};
+
+/* Collapsed stacks: "root (file:line);...;leaf (file:line) N" a line, root first, N samples; ';' and newlines in names are
  * replaced. Read by flamegraph.pl, inferno, speedscope. */
 void profile_write_collapsed(const struct profile *p, const struct profile_view *view, struct buf *out);
-/* One self-contained page, no network, works from file://: flame graph with search, zoom and details, facts on top. */
+/* One self-contained page, no network, works from file://: flame graph and timeline with search, zoom and details, facts on
+ * top. The page holds every sample; view->idle and view->lanes only set its switches. */
 void profile_write_html(const struct profile *p, const struct profile_view *view, struct buf *out);
 
 #endif

@@ -18,30 +18,42 @@
 
 struct report;
 
-/* Starts the writer thread. config outlives the report. */
+/* Starts the writer thread. config outlives the report. Outputs that cannot be opened are said in a log line and are off. */
 struct report *report_new(const struct config *config);
 /* Takes the record: a slow one is queued whole, a fast one becomes an access line (when asked for) and is freed here. */
 void report_record(struct report *rep, struct record *r);
 /* A log sink (base/log.h): context is the report. */
 void report_log_sink(void *report, const char *line, size_t len);
-/* Lines dropped since start because the reader was too slow. Any thread. */
+/* Opens the files anew (after a logrotate). Any thread; done before the next line is written. */
+void report_reopen(struct report *rep);
+/* Lines lost since start: the queue was full, or a write failed. Any thread. */
 uint64_t report_lines_dropped(const struct report *rep);
-/* Writes what is queued, for at most wait_ns, ends the thread and frees. */
-void report_free(struct report *rep, uint64_t wait_ns);
+/* Writes what is queued, for at most wait_ns, ends the thread and frees. Returns the lines lost since start, now with those
+ * that nobody read in time. Set the log's sink to something else before. */
+uint64_t report_free(struct report *rep, uint64_t wait_ns);
 
 /* Where the time of one exchange went, as its samples tell. Derived; pure; for the slow line and the profile page. */
 struct digest {
-	const char *cause;            /* cpu | blocking_call | await | gil_wait | client_slow | connect | unknown ... */
-	const char *attribution;      /* task | thread | process | none */
+	const char *
+		cause; /* cpu | blocking_call | await | gil_wait | client_slow | connect | queued | unknown */
+	const char *attribution;        /* task | thread | process | none */
 	const char *attribution_reason; /* NULL when it is one of the first two */
-	const struct profile_frame *frame; /* the line most of the time was spent at, user's code first; NULL: none */
+
+	const struct profile_frame
+		*frame; /* the line most of the time was spent at, user's code first; NULL: none */
 	const struct profile_stack *stack; /* the commonest stack with that frame */
+	uint64_t frame_ns;                 /* time in that frame's function */
+	enum profile_state frame_state;    /* what was mostly done there */
+	enum profile_lane_kind frame_lane; /* and where */
+	int16_t frame_syscall;             /* -1: none or unknown */
+
 	uint64_t cpu_ns, blocking_ns, await_ns, gil_wait_ns; /* wall time by samples; 0 = none seen */
 };
 void digest_of(const struct record *r, struct digest *out);
 
-/* The slow line as one JSON object without newline, always valid JSON, always under 12 KiB. profile_file may be NULL. */
-void slow_line_write(const struct config *c, const struct record *r, const struct digest *d, const char *profile_file,
-	const char *profile_id, struct buf *out);
+/* The slow line as one JSON object without newline, always valid JSON, always under 12 KiB. profile_file and profile_id are
+ * NULL when there is no file. */
+void slow_line_write(const struct config *c, const struct record *r, const struct digest *d,
+	const char *profile_file, const char *profile_id, struct buf *out);
 
 #endif

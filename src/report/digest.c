@@ -1,0 +1,335 @@
+/* digest.c - where the time of one exchange went, as its samples tell.
+ *
+ * The worker is looked at tick by tick. In each tick one lane is the telling one:
+ *
+ *   event loop not idle  >  serving thread  >  serving task  >  other thread  >  other task  >  nothing: the worker is idle
+ *
+ * but for the loop, only lanes with user code count; "serving" ones also have a frame of a server or framework below it. From the
+ * telling stacks come the split of the time and the line. All of it is of the whole process: which task is the
+ * request's own is not known here, and the attribution says so.
+ */
+#include <slowproxy/report.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { NO_FRAME = UINT32_MAX };
+
+/* Code that stands between a server's socket and the user's endpoint. */
+static const char *const serving_paths[] = {
+	"/uvicorn/",
+	"/starlette/",
+	"/fastapi/",
+	"/anyio/",
+	"/asgiref/",
+	"/hypercorn/",
+	"/gunicorn/",
+	"/django/",
+	"/flask/",
+	"/quart/",
+	"/concurrent/futures/",
+	"/aiohttp/",
+	"/sanic/",
+	"/granian/",
+	"/waitress/",
+	"/tornado/",
+	"/litestar/",
+	"/socketserver.py",
+};
+
+struct stack_facts {
+	uint32_t
+		told; /* the frame that tells: user code nearest to the leaf, else the leaf; NO_FRAME: empty */
+	bool user;    /* has user code */
+	bool serving; /* has code of a server */
+};
+
+/* What one tick has to say. */
+struct telling {
+	uint32_t frame, stack;
+	uint64_t weight_ns;
+	enum profile_state state;
+	enum profile_lane_kind lane;
+	int16_t syscall;
+};
+
+struct tellings {
+	struct telling *items;
+	size_t count;
+};
+
+static bool frame_is_serving(const struct profile_frame *f)
+{
+	for (size_t i = 0; i < ARRAY_LEN(serving_paths); i++)
+		if (strstr(f->file, serving_paths[i]) != NULL)
+			return true;
+	return false;
+}
+
+static struct stack_facts *stack_facts_of(const struct profile *p)
+{
+	struct stack_facts *facts = xcalloc(p->stack_count + 1, sizeof *facts);
+	bool *user = xcalloc(p->frame_count + 1, sizeof *user);
+	bool *serving = xcalloc(p->frame_count + 1, sizeof *serving);
+
+	for (size_t i = 0; i < p->frame_count; i++) {
+		user[i] = profile_frame_is_user(&p->frames[i]);
+		serving[i] = !user[i] && frame_is_serving(&p->frames[i]);
+	}
+	for (size_t i = 0; i < p->stack_count; i++) {
+		const struct profile_stack *s = &p->stacks[i];
+		facts[i].told = s->depth != 0 ? s->frames[s->depth - 1] : NO_FRAME;
+		for (uint32_t d = 0; d < s->depth; d++) {
+			facts[i].serving |= serving[s->frames[d]];
+			facts[i].user |= user[s->frames[d]];
+			if (user[s->frames[d]])
+				facts[i].told = s->frames[d];
+		}
+	}
+	free(user);
+	free(serving);
+	return facts;
+}
+
+/* How much a sample has to say about the request; 0: nothing. */
+static int rank_of(const struct profile *p, const struct profile_sample *s, const struct stack_facts *facts)
+{
+	enum profile_lane_kind kind = p->lanes[s->lane].kind;
+	bool awaiting = s->state == PROFILE_AWAITING;
+	if (s->state == PROFILE_UNKNOWN || s->state == PROFILE_IDLE || facts->told == NO_FRAME)
+		return 0;
+	if (kind == PROFILE_LANE_LOOP && !awaiting)
+		return 5;
+	if (!facts->user)
+		return 0;
+	if (kind == PROFILE_LANE_THREAD && !awaiting)
+		return facts->serving ? 4 : 2;
+	if (kind == PROFILE_LANE_TASK && awaiting)
+		return facts->serving ? 3 : 1;
+	return 0;
+}
+
+/* Samples of one look at the worker lie close together, and no lane comes twice. */
+static bool tick_begins(const struct profile_sample *first, const struct profile_sample *s, bool lane_seen)
+{
+	return first == NULL || lane_seen || s->at_ns - first->at_ns > first->weight_ns / 2;
+}
+
+static struct tellings tellings_of(const struct profile *p, const struct stack_facts *facts)
+{
+	struct tellings all = { xcalloc(p->sample_count + 1, sizeof(struct telling)), 0 };
+	size_t *seen_in = xcalloc(p->lane_count + 1, sizeof *seen_in); /* tick numbers from 1 */
+	const struct profile_sample *first = NULL;
+	size_t tick = 0;
+	int best = 0;
+
+	for (size_t i = 0; i < p->sample_count; i++) {
+		const struct profile_sample *s = &p->samples[i];
+		if (tick_begins(first, s, seen_in[s->lane] == tick)) {
+			all.count += best != 0;
+			first = s;
+			best = 0;
+			tick++;
+		}
+		seen_in[s->lane] = tick;
+		int rank = rank_of(p, s, &facts[s->stack]);
+		if (rank <= best)
+			continue;
+		best = rank;
+		all.items[all.count] = (struct telling){ facts[s->stack].told, s->stack, s->weight_ns,
+			s->state, p->lanes[s->lane].kind, s->syscall };
+	}
+	all.count += best != 0;
+	free(seen_in);
+	return all;
+}
+
+static void split_time(const struct tellings *all, struct digest *out)
+{
+	for (size_t i = 0; i < all->count; i++) {
+		const struct telling *t = &all->items[i];
+		if (t->state == PROFILE_RUNNING)
+			out->cpu_ns += t->weight_ns;
+		else if (t->state == PROFILE_BLOCKED)
+			out->blocking_ns += t->weight_ns;
+		else if (t->state == PROFILE_GIL_WAIT)
+			out->gil_wait_ns += t->weight_ns;
+		else if (t->state == PROFILE_AWAITING)
+			out->await_ns += t->weight_ns;
+	}
+}
+
+/* --- the line ---------------------------------------------------------------------------------------------------- */
+
+static int compare_functions(const struct profile_frame *a, const struct profile_frame *b)
+{
+	int by_file = strcmp(a->file, b->file);
+	return by_file != 0 ? by_file : strcmp(a->function, b->function);
+}
+
+static int by_function(const void *a, const void *b, void *profile)
+{
+	const struct profile *p = profile;
+	const struct telling *x = a, *y = b;
+	return compare_functions(&p->frames[x->frame], &p->frames[y->frame]);
+}
+
+/* The tellings of the function with most weight: a run of the sorted array. */
+static struct tellings heaviest_function(const struct profile *p, struct tellings *all, uint64_t *weight_ns)
+{
+	struct tellings best = { 0 };
+	*weight_ns = 0;
+	qsort_r(all->items, all->count, sizeof *all->items, by_function, (void *)p);
+	for (size_t from = 0, to; from < all->count; from = to) {
+		uint64_t sum = 0;
+		for (to = from;
+			to < all->count && by_function(&all->items[from], &all->items[to], (void *)p) == 0;
+			to++)
+			sum += all->items[to].weight_ns;
+		if (sum > *weight_ns) {
+			*weight_ns = sum;
+			best = (struct tellings){ all->items + from, to - from };
+		}
+	}
+	return best;
+}
+
+/* Most weight among the tellings, by a small number each has. */
+typedef uint32_t (*telling_number)(const struct telling *t);
+
+static uint32_t frame_of(const struct telling *t)
+{
+	return t->frame;
+}
+
+static uint32_t stack_of(const struct telling *t)
+{
+	return t->stack;
+}
+
+static uint32_t state_of(const struct telling *t)
+{
+	return t->state;
+}
+
+static uint32_t heaviest(const struct tellings *all, telling_number number, size_t numbers)
+{
+	uint64_t *sums = xcalloc(numbers, sizeof *sums);
+	uint32_t best = number(&all->items[0]);
+	for (size_t i = 0; i < all->count; i++) {
+		uint32_t n = number(&all->items[i]);
+		sums[n] += all->items[i].weight_ns;
+		if (sums[n] > sums[best])
+			best = n;
+	}
+	free(sums);
+	return best;
+}
+
+/* Keeps those whose number is wanted; the order does not matter any more. */
+static void keep_only(struct tellings *all, telling_number number, uint32_t wanted)
+{
+	size_t kept = 0;
+	for (size_t i = 0; i < all->count; i++)
+		if (number(&all->items[i]) == wanted)
+			all->items[kept++] = all->items[i];
+	all->count = kept;
+}
+
+static void find_line(const struct profile *p, struct tellings *all, struct digest *out)
+{
+	struct tellings here = heaviest_function(p, all, &out->frame_ns);
+	if (here.count == 0)
+		return;
+	uint32_t frame = heaviest(&here, frame_of, p->frame_count);
+	keep_only(&here, frame_of, frame);
+	uint32_t state = heaviest(&here, state_of, PROFILE_STATE_COUNT);
+	keep_only(&here, state_of, state);
+	uint32_t stack = heaviest(&here, stack_of, p->stack_count);
+	keep_only(&here, stack_of, stack);
+
+	out->frame = &p->frames[frame];
+	out->stack = &p->stacks[stack];
+	out->frame_state = state;
+	out->frame_lane = here.items[0].lane;
+	for (size_t i = 0; i < here.count && out->frame_syscall < 0; i++)
+		out->frame_syscall = here.items[i].syscall;
+}
+
+/* --- the cause --------------------------------------------------------------------------------------------------- */
+
+static uint64_t phase_ns(const struct record *r, enum phase phase)
+{
+	uint64_t ns;
+	return timeline_phase_ns(&r->timeline, phase, &ns) ? ns : 0;
+}
+
+/* The whole answer had been read from the backend for most of the download: only the client was still missing. */
+static bool backend_was_done(const struct record *r, uint64_t download_ns)
+{
+	uint64_t rest;
+	return timeline_between_ns(&r->timeline, MARK_RESPONSE_END, MARK_END, &rest) &&
+	       rest >= download_ns / 2;
+}
+
+static const char *cause_by_phase(const struct record *r, const struct digest *d)
+{
+	uint64_t half = record_duration_ns(r) / 2, busy = d->cpu_ns + d->blocking_ns + d->gil_wait_ns;
+	uint64_t download = phase_ns(r, PHASE_DOWNLOAD), upload = phase_ns(r, PHASE_UPLOAD);
+	bool sampled = r->capture.samples != 0;
+
+	if (phase_ns(r, PHASE_CONNECT) > half)
+		return "connect";
+	if (phase_ns(r, PHASE_QUEUE) > half)
+		return "queued";
+	if (download > half && backend_was_done(r, download))
+		return "client_slow";
+	if (download > half && sampled && busy + d->await_ns < download / 2)
+		return "client_slow"; /* the backend had nothing to do meanwhile */
+	if (upload > half && busy < upload / 2)
+		return "client_slow"; /* awaiting the body is no work */
+	return NULL;
+}
+
+static const char *cause_by_samples(const struct digest *d)
+{
+	const struct {
+		const char *cause;
+		uint64_t ns;
+	} rows[] = {
+		{ "cpu", d->cpu_ns },
+		{ "blocking_call", d->blocking_ns },
+		{ "await", d->await_ns },
+		{ "gil_wait", d->gil_wait_ns },
+	};
+	const char *cause = "unknown";
+	uint64_t most = 0;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		if (rows[i].ns > most) {
+			most = rows[i].ns;
+			cause = rows[i].cause;
+		}
+	return cause;
+}
+
+void digest_of(const struct record *r, struct digest *out)
+{
+	const struct profile *p = r->capture.profile;
+	*out = (struct digest){
+		.attribution = "none", .attribution_reason = "there are no samples", .frame_syscall = -1
+	};
+	if (p != NULL && p->sample_count != 0) {
+		out->attribution = "process";
+		out->attribution_reason =
+			"the samples are of the whole worker process; the exact task is not looked up yet";
+		struct stack_facts *facts = stack_facts_of(p);
+		struct tellings all = tellings_of(p, facts);
+		split_time(&all, out);
+		find_line(p, &all, out);
+		free(all.items);
+		free(facts);
+	}
+	out->cause = cause_by_phase(r, out);
+	if (out->cause == NULL)
+		out->cause = cause_by_samples(out);
+}

@@ -1,0 +1,122 @@
+/* page.c - the facts of an exchange above its flame graph. */
+#include "page.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <slowproxy/base/clock.h>
+
+#include "lines.h"
+
+enum { FACTS_MAX = 20 };
+
+struct facts {
+	struct profile_fact items[FACTS_MAX]; /* the values are ours */
+	size_t count;
+};
+
+static void add_fact(struct facts *f, const char *name, const char *fmt, ...) PRINTF(3, 4);
+
+/* An empty value is no fact. */
+static void add_fact(struct facts *f, const char *name, const char *fmt, ...)
+{
+	struct buf value = { 0 };
+	va_list args;
+	va_start(args, fmt);
+	buf_vprintf(&value, fmt, args);
+	va_end(args);
+	if (value.len == 0 || f->count == FACTS_MAX) {
+		buf_clear(&value);
+		return;
+	}
+	f->items[f->count++] = (struct profile_fact){ name, buf_take(&value) };
+}
+
+static double ms(uint64_t ns)
+{
+	return (double)ns / (double)NS_PER_MS;
+}
+
+static void add_request_facts(
+	struct facts *f, const struct config *c, const struct record *r, const struct digest *d)
+{
+	const char *route = r->path_cut ? NULL : route_of(c, r->path);
+	char when[CLOCK_RFC3339_BYTES];
+	clock_format_rfc3339(r->began_wall_ns, when);
+
+	add_fact(f, "Duration", "%.1f ms", ms(record_duration_ns(r)));
+	if (r->threshold_ns != 0)
+		add_fact(f, "Threshold", "%.0f ms", ms(r->threshold_ns));
+	add_fact(f, "Cause", "%s", d->cause);
+	if (d->frame != NULL)
+		add_fact(f, "Line", "%s:%" PRIu32, d->frame->file, d->frame->line);
+	if (d->frame != NULL)
+		add_fact(f, "Function", "%s", d->frame->function);
+	add_fact(f, "Route", "%s", route != NULL ? route : "");
+	if (r->status != 0)
+		add_fact(f, "Status", "%u", r->status);
+	add_fact(f, "Outcome", "%s", outcomes[r->outcome].name);
+	add_fact(f, "Began", "%s", when);
+}
+
+static void add_worker_facts(
+	struct facts *f, const struct config *c, const struct record *r, const struct digest *d)
+{
+	const struct capture_result *capture = &r->capture;
+	if (capture->worker_pid > 0)
+		add_fact(f, "Worker", "pid %" PRId32 "%s%s%s%s", capture->worker_pid,
+			capture->worker_server[0] ? ", " : "", capture->worker_server,
+			capture->worker_python[0] ? ", Python " : "", capture->worker_python);
+	add_fact(f, "Service", "%s", c->service != NULL ? c->service : "");
+	add_fact(f, "Client", "%s", r->client_address);
+	add_fact(f, "Backend", "%s%s", r->upstream_address, r->upstream_reused ? " (reused connection)" : "");
+	add_fact(f, "Samples", "%" PRIu32 " of %" PRIu32 "%s%s", capture->samples, capture->samples_expected,
+		capture->status != CAPTURE_OK ? ", " : "",
+		capture->status != CAPTURE_OK ? capture_reason(r) : "");
+	add_fact(f, "Attribution", "%s%s%s", d->attribution, d->attribution_reason != NULL ? ": " : "",
+		d->attribution_reason != NULL ? d->attribution_reason : "");
+	add_fact(f, "Request", "%s", r->request_id);
+	add_fact(f, "Trace", "%s", r->trace_id);
+}
+
+static size_t parts_of(const struct record *r, struct profile_part parts[PHASE_COUNT])
+{
+	size_t count = 0;
+	for (enum phase phase = 0; phase < PHASE_COUNT; phase++) {
+		uint64_t ns;
+		if (timeline_phase_ns(&r->timeline, phase, &ns))
+			parts[count++] = (struct profile_part){ phase_names[phase], ns };
+	}
+	return count;
+}
+
+void page_write(const struct config *c, const struct record *r, const struct digest *d,
+	const char *profile_id, struct buf *out)
+{
+	struct facts facts = { .count = 0 };
+	struct profile_part parts[PHASE_COUNT];
+	struct buf title = { 0 }, summary = { 0 };
+
+	buf_printf(&title, "%s %s", r->method, r->path);
+	sentence_add(&summary, r, d);
+	add_request_facts(&facts, c, r, d);
+	add_worker_facts(&facts, c, r, d);
+	add_fact(&facts, "Profile", "%s", profile_id);
+	struct profile_view view = {
+		.title = title.data,
+		.summary = summary.data,
+		.facts = facts.items,
+		.fact_count = facts.count,
+		.parts = parts,
+		.part_count = parts_of(r, parts),
+		.line = d->frame,
+		.begin_ns = r->timeline.at[MARK_BEGIN],
+		.end_ns = r->timeline.at[MARK_END],
+	};
+	profile_write_html(r->capture.profile, &view, out);
+	for (size_t i = 0; i < facts.count; i++)
+		free((void *)facts.items[i].value);
+	buf_clear(&title);
+	buf_clear(&summary);
+}

@@ -1,0 +1,333 @@
+/* report.c - the face of the room, and the one thread that writes.
+ *
+ *   loop threads  report_record --.
+ *   any thread    log line -------+--> queue (bounded, never waits) --> writer thread --> slow, access, stderr, profile files
+ *
+ * A struct report is owned by who made it; everything marked (writer) is touched by the writer thread alone once it runs.
+ */
+#include <slowproxy/report.h>
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <slowproxy/base/clock.h>
+#include <slowproxy/base/log.h>
+
+#include "files.h"
+#include "lines.h"
+#include "output.h"
+#include "page.h"
+#include "queue.h"
+
+#define COMPLAIN_EVERY_NS (60 * NS_PER_S)
+#define TELL_EVERY_NS     NS_PER_S
+#define GRACE_NS          (100 * NS_PER_MS)
+
+enum {
+	QUEUED_PROFILE_BYTES_MAX = 64 << 20,
+	QUEUE_LINES_MIN = 16,
+};
+
+struct report {
+	const struct config *config;
+	struct queue queue;
+	pthread_t writer;
+	atomic_uint_fast64_t dropped; /* found no room in the queue */
+	atomic_uint_fast64_t failed;  /* could not be written */
+	atomic_bool reopen;
+
+	struct output slow, access, log; /* (writer) */
+	struct files files;              /* (writer) */
+	uint64_t told_dropped;           /* (writer) of dropped, how many were said in a log line */
+	uint64_t told_at_ns;             /* (writer) */
+	uint64_t file_complaint_ns, output_complaint_ns; /* (writer) when last complained; 0 never */
+};
+
+/* --- the writer thread ------------------------------------------------------------------------------------------- */
+
+static bool may_complain(uint64_t *last_ns)
+{
+	uint64_t now = clock_now_ns();
+	if (*last_ns != 0 && now - *last_ns < COMPLAIN_EVERY_NS)
+		return false;
+	*last_ns = now;
+	return true;
+}
+
+static bool is_impatient(void *context)
+{
+	struct report *rep = context;
+	return queue_is_late(&rep->queue);
+}
+
+static void write_line(struct report *rep, struct output *o, const char *line, size_t len)
+{
+	if (o->fd < 0)
+		return;
+	enum output_result result = output_write(o, line, len, is_impatient, rep);
+	if (result == OUTPUT_WRITTEN)
+		return;
+	int why = errno;
+	atomic_fetch_add(&rep->failed, 1);
+	if (result == OUTPUT_FAILED && o != &rep->log && may_complain(&rep->output_complaint_ns))
+		log_error("lines cannot be written to %s and are lost: %s", o->target, strerror(why));
+}
+
+static void complain_of_file(struct report *rep, const char *name)
+{
+	int why = errno;
+	if (!may_complain(&rep->file_complaint_ns))
+		return;
+	if (why == EFBIG || why == EDQUOT)
+		log_warn(
+			"profile file %s/%s was not written: it does not fit below capture.max_bytes (%" PRIu64
+			")",
+			rep->files.directory, name, rep->files.max_bytes);
+	else
+		log_warn("profile file %s/%s was not written: %s", rep->files.directory, name, strerror(why));
+}
+
+/* true: the page is there, and path is its name. */
+static bool write_files(struct report *rep, const struct record *r, const struct digest *d,
+	char id[FILES_ID_BYTES], struct buf *path)
+{
+	const struct profile *p = r->capture.profile;
+	if (p == NULL || p->sample_count == 0 || rep->files.directory[0] == '\0')
+		return false;
+	char name[FILES_NAME_BYTES];
+	files_name_new(name, id, r->began_wall_ns);
+
+	struct buf page = { 0 }, folded = { 0 };
+	page_write(rep->config, r, d, id, &page);
+	profile_write_collapsed(p, &(struct profile_view){ .lanes = true, .idle = true }, &folded);
+	bool page_written = files_write(&rep->files, name, ".html", &page);
+	if (!page_written || !files_write(&rep->files, name, ".collapsed.txt", &folded))
+		complain_of_file(rep, name);
+	buf_clear(&page);
+	buf_clear(&folded);
+	if (page_written)
+		buf_printf(path, "%s/%s.html", rep->files.directory, name);
+	return page_written;
+}
+
+static void write_slow(struct report *rep, const struct record *r)
+{
+	struct digest d;
+	struct buf line = { 0 }, path = { 0 };
+	char id[FILES_ID_BYTES];
+
+	digest_of(r, &d);
+	bool filed = write_files(rep, r, &d, id, &path);
+	if (rep->config->logs.format == CONFIG_LOG_CONSOLE) {
+		slow_console_write(rep->config, r, &d, path.data, rep->slow.colour, &line);
+	} else {
+		slow_line_write(rep->config, r, &d, path.data, filed ? id : NULL, &line);
+		buf_add_char(&line, '\n');
+	}
+	write_line(rep, &rep->slow, line.data, line.len);
+	buf_clear(&path);
+	buf_clear(&line);
+}
+
+/* Once a second at most, and as soon as there is room: this runs only between two lines. */
+static void tell_dropped(struct report *rep)
+{
+	uint64_t dropped = atomic_load(&rep->dropped), now = clock_now_ns();
+	if (dropped == rep->told_dropped || (rep->told_at_ns != 0 && now - rep->told_at_ns < TELL_EVERY_NS))
+		return;
+	log_warn("%" PRIu64 " lines were dropped because the reader is slow", dropped - rep->told_dropped);
+	rep->told_dropped = dropped;
+	rep->told_at_ns = now;
+}
+
+static void open_output(struct output *o, const char *target)
+{
+	if (!output_open(o, target))
+		log_error("%s cannot be opened, its lines are lost: %s", target, strerror(errno));
+}
+
+static void reopen_if_asked(struct report *rep)
+{
+	if (!atomic_exchange(&rep->reopen, false))
+		return;
+	output_close(&rep->slow);
+	output_close(&rep->access);
+	open_output(&rep->slow, rep->config->logs.slow);
+	open_output(&rep->access, rep->config->logs.access);
+}
+
+static void write_entry(struct report *rep, struct entry *e)
+{
+	if (e->kind == ENTRY_SLOW)
+		write_slow(rep, e->record);
+	else
+		write_line(
+			rep, e->kind == ENTRY_ACCESS ? &rep->access : &rep->log, e->text.data, e->text.len);
+}
+
+static void *writer_main(void *context)
+{
+	struct report *rep = context;
+	files_init(&rep->files, rep->config->capture.directory, rep->config->capture.max_bytes);
+	while (!queue_ends(&rep->queue)) {
+		struct entry *e = queue_take(&rep->queue, TELL_EVERY_NS);
+		reopen_if_asked(rep);
+		if (e != NULL) {
+			write_entry(rep, e);
+			entry_free(e);
+		}
+		tell_dropped(rep);
+	}
+	record_thread_end();
+	queue_set_ended(&rep->queue);
+	return NULL;
+}
+
+/* --- the face ---------------------------------------------------------------------------------------------------- */
+
+/* Signals are for the loop threads; without SIGPIPE a reader that went away is an error like any other. */
+static void writer_start(struct report *rep)
+{
+	sigset_t all, before;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	int failed = pthread_create(&rep->writer, NULL, writer_main, rep);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (failed) {
+		log_error("the writer thread cannot be started: %s", strerror(failed));
+		abort();
+	}
+	pthread_setname_np(rep->writer, "writer");
+}
+
+struct report *report_new(const struct config *config)
+{
+	struct report *rep = xcalloc(1, sizeof *rep);
+	rep->config = config;
+	queue_init(&rep->queue, MAX(config->logs.queue_lines, QUEUE_LINES_MIN), QUEUED_PROFILE_BYTES_MAX);
+	open_output(&rep->slow, config->logs.slow);
+	open_output(&rep->access, config->logs.access);
+	open_output(&rep->log, "stderr");
+	writer_start(rep);
+	return rep;
+}
+
+static void put_or_drop(struct report *rep, struct entry *e)
+{
+	if (queue_put(&rep->queue, e) == QUEUE_OK)
+		return;
+	atomic_fetch_add(&rep->dropped, 1);
+	entry_free(e);
+}
+
+static void report_access(struct report *rep, const struct record *r)
+{
+	struct entry *e = entry_new(ENTRY_ACCESS);
+	if (rep->config->logs.format == CONFIG_LOG_CONSOLE) {
+		access_console_write(r, false, &e->text);
+	} else {
+		access_line_write(rep->config, r, &e->text);
+		buf_add_char(&e->text, '\n');
+	}
+	put_or_drop(rep, e);
+}
+
+static size_t profile_bytes(const struct profile *p)
+{
+	if (p == NULL)
+		return 0;
+	return p->sample_count * sizeof *p->samples + p->stack_count * 160 + p->frame_count * 160 +
+	       p->lane_count * 64;
+}
+
+/* Better a slow line without stacks than none. */
+static void let_profile_go(struct entry *e)
+{
+	struct capture_result *capture = &e->record->capture;
+	profile_free(capture->profile);
+	capture->profile = NULL;
+	capture->samples = 0;
+	capture->status = CAPTURE_BUDGET;
+	snprintf(
+		capture->reason, sizeof capture->reason, "the writer was too far behind to keep the samples");
+	e->bytes = 0;
+}
+
+static void report_slow(struct report *rep, struct record *r)
+{
+	struct entry *e = entry_new(ENTRY_SLOW);
+	e->record = r;
+	e->bytes = profile_bytes(r->capture.profile);
+	if (queue_put(&rep->queue, e) == QUEUE_OK)
+		return;
+	let_profile_go(e);
+	put_or_drop(rep, e);
+}
+
+static bool is_off(const char *target)
+{
+	return target == NULL || target[0] == '\0' || strcmp(target, "off") == 0;
+}
+
+void report_record(struct report *rep, struct record *r)
+{
+	if (r->timeline.at[MARK_END] == 0) /* it runs on, or nobody stamped it: what is said of it ends now */
+		r->timeline.at[MARK_END] = clock_now_ns();
+	if (!r->still_running && !is_off(rep->config->logs.access))
+		report_access(rep, r);
+	if (r->still_running || record_is_slow(r))
+		report_slow(rep, r);
+	else
+		record_free(r);
+}
+
+void report_log_sink(void *report, const char *line, size_t len)
+{
+	struct report *rep = report;
+	if (pthread_equal(pthread_self(), rep->writer)) { /* the writer does not queue behind itself */
+		write_line(rep, &rep->log, line, len);
+		return;
+	}
+	struct entry *e = entry_new(ENTRY_LOG);
+	buf_add(&e->text, line, len);
+	put_or_drop(rep, e);
+}
+
+void report_reopen(struct report *rep)
+{
+	atomic_store(&rep->reopen, true);
+}
+
+uint64_t report_lines_dropped(const struct report *rep)
+{
+	struct report *counted = (struct report *)rep; /* C11 has no atomic_load of a const */
+	return atomic_load(&counted->dropped) + atomic_load(&counted->failed);
+}
+
+/* A writer that hangs in the kernel (a dead network disk, or a pipe that another process filled between our poll and our write)
+ * cannot be ended: it is left behind with its memory, for the process ends anyway. */
+uint64_t report_free(struct report *rep, uint64_t wait_ns)
+{
+	uint64_t deadline_ns = clock_now_ns() + wait_ns;
+	queue_stop(&rep->queue, deadline_ns);
+	bool ended = queue_wait_ended(&rep->queue, deadline_ns + GRACE_NS);
+	uint64_t lost = report_lines_dropped(rep) + queue_count(&rep->queue);
+	if (!ended) {
+		pthread_detach(rep->writer);
+		return lost + 1;
+	}
+	pthread_join(rep->writer, NULL);
+	output_close(&rep->slow);
+	output_close(&rep->access);
+	files_clear(&rep->files);
+	queue_clear(&rep->queue);
+	free(rep);
+	return lost;
+}
