@@ -1,0 +1,175 @@
+/* code.c - code objects, read once and kept by address.
+ *
+ *   code object -> qualified name, file name, line table        one read, then their heads, then their bytes
+ */
+#include "code.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "process.h"
+#include "text.h"
+
+enum {
+	CODES_MAX = 1 << 16,
+	LINE_TABLE_BYTES_MAX = 4 << 20,
+	NAME_BYTES = 512,
+	FILE_BYTES = 1024,
+	WORD_BYTES = 8,
+	UNIT_BYTES = 2
+};
+
+static bool read_line_map(struct py_process *p, uint64_t table, uint32_t first_line, struct line_map *out)
+{
+	uint64_t length;
+	if (!addr_plausible(table) || !mem_read_u64(p->mem, table + p->layout.bytes_length, &length) ||
+		length > LINE_TABLE_BYTES_MAX)
+		return false;
+	uint8_t *bytes = xmalloc(length + 1);
+	bool ok = mem_read(p->mem, table + p->layout.bytes_data, bytes, length) &&
+		  p->ops.lines_decode(bytes, length, first_line, out);
+	free(bytes);
+	return ok;
+}
+
+/* File names repeat a hundredfold: one copy each. */
+static const char *share_file(struct code_table *t, const char *name)
+{
+	uint64_t kept, key = hash_bytes(name, strlen(name));
+	for (; map_get(&t->files, key, &kept); key++) {
+		if (strcmp((const char *)(uintptr_t)kept, name) == 0)
+			return (const char *)(uintptr_t)kept;
+	}
+	char *copy = xstrdup(name);
+	map_put(&t->files, key, (uint64_t)(uintptr_t)copy);
+	return copy;
+}
+
+static uint32_t frame_bytes_of(const struct py_layout *l, const uint8_t *head)
+{
+	if (l->extent == EXTENT_STORED)
+		return (uint32_t)int_at(head, l->code_frame_size) * WORD_BYTES;
+	return l->frame_locals +
+	       WORD_BYTES * (uint32_t)(int_at(head, l->code_local_count) + int_at(head, l->code_stack_size));
+}
+
+static void code_free(struct code *c)
+{
+	lines_clear(&c->lines);
+	free((char *)(uintptr_t)c->face.function);
+	free(c);
+}
+
+/* Fills c from the head of the code object; false when it does not look like one. */
+static bool take_head(const struct py_process *p, const uint8_t *head, struct code *c)
+{
+	const struct py_layout *l = &p->layout;
+	int64_t units = (int64_t)word_at(head, l->code_units);
+	int32_t first_line = int_at(head, l->code_first_line);
+	if (word_at(head, l->object_type) != p->types.code || units <= 0 || units > INT32_MAX ||
+		first_line < 0)
+		return false;
+	c->units = (uint32_t)units;
+	c->face.first_line = (uint32_t)first_line;
+	c->first_instruction = c->addr + l->code_instructions;
+	c->name_addr = word_at(head, l->code_name);
+	c->line_table_addr = word_at(head, l->code_line_table);
+	c->frame_bytes = frame_bytes_of(l, head);
+	return true;
+}
+
+static struct code *code_read(struct py_process *p, uint64_t addr)
+{
+	const struct py_layout *l = &p->layout;
+	uint8_t head[CODE_BYTES_MAX], again[CODE_BYTES_MAX];
+	char name[NAME_BYTES], file[FILE_BYTES];
+	if (!addr_plausible(addr) || !mem_read(p->mem, addr, head, l->code_size))
+		return NULL;
+	struct code *c = xcalloc(1, sizeof *c);
+	c->addr = addr;
+	if (!take_head(p, head, c))
+		goto bad;
+	struct text texts[] = {
+		{ c->name_addr, name, sizeof name, false },
+		{ word_at(head, l->code_filename), file, sizeof file, false },
+	};
+	texts_read(p, texts, ARRAY_LEN(texts));
+	if (!texts[0].ok || !texts[1].ok ||
+		!read_line_map(p, c->line_table_addr, c->face.first_line, &c->lines))
+		goto bad;
+	/* Freed and reused while we read it? Then what we hold is half of two. */
+	struct code now = { .addr = addr };
+	if (!mem_read(p->mem, addr, again, l->code_size) || !take_head(p, again, &now) ||
+		now.name_addr != c->name_addr || now.line_table_addr != c->line_table_addr ||
+		now.face.first_line != c->face.first_line)
+		goto bad;
+	c->face.function = xstrdup(name);
+	c->face.file = share_file(&p->codes, file);
+	c->mark = mark_of(file, name);
+	return c;
+bad:
+	code_free(c);
+	return NULL;
+}
+
+const struct code *code_at(struct py_process *p, uint64_t addr)
+{
+	struct code_table *t = &p->codes;
+	uint64_t index;
+	if (map_get(&t->by_addr, addr, &index))
+		return t->all[index];
+	if (t->count >= CODES_MAX)
+		return NULL;
+	struct code *c = code_read(p, addr);
+	if (c == NULL)
+		return NULL;
+	t->all = array_grow(t->all, &t->capacity, t->count, sizeof *t->all);
+	c->face.id = (uint32_t)t->count;
+	map_put(&t->by_addr, addr, t->count);
+	t->all[t->count++] = c;
+	return c;
+}
+
+uint32_t code_line(const struct code *c, int64_t unit)
+{
+	if (unit < 0)
+		return c->face.first_line;
+	uint32_t line = lines_at(&c->lines, (uint32_t)unit);
+	/* The function's preparations come before its first line; they belong to where it begins. */
+	bool nothing_before = c->lines.count < 2 || (uint64_t)unit < c->lines.starts[1].unit;
+	return line == 0 && nothing_before ? c->face.first_line : line;
+}
+
+bool codes_unchanged(struct py_process *p)
+{
+	const struct code_table *t = &p->codes;
+	const struct py_layout *l = &p->layout;
+	struct mem_part *parts = xcalloc(t->count + 1, sizeof *parts);
+	uint8_t *heads = xcalloc(t->count + 1, CODE_BYTES_MAX);
+	for (size_t i = 0; i < t->count; i++)
+		parts[i] = (struct mem_part){ t->all[i]->addr, heads + i * CODE_BYTES_MAX, l->code_size };
+	bool same = mem_read_parts(p->mem, parts, t->count) == t->count;
+	for (size_t i = 0; same && i < t->count; i++) {
+		const struct code *c = t->all[i];
+		struct code now = { .addr = c->addr };
+		same = take_head(p, parts[i].into, &now) && now.name_addr == c->name_addr &&
+		       now.line_table_addr == c->line_table_addr && now.face.first_line == c->face.first_line;
+	}
+	free(heads);
+	free(parts);
+	return same;
+}
+
+void codes_clear(struct code_table *t)
+{
+	size_t at = 0;
+	uint64_t key, name;
+	while (map_next(&t->files, &at, &key, &name))
+		free((char *)(uintptr_t)name);
+	for (size_t i = 0; i < t->count; i++)
+		code_free(t->all[i]);
+	free(t->all);
+	map_clear(&t->files);
+	map_clear(&t->by_addr);
+	*t = (struct code_table){ 0 };
+}

@@ -1,0 +1,260 @@
+/* frame.c - the chain of frames of one thread, leaf first.
+ *
+ *   data stack   | root | ... | caller | leaf | free      a chunk; when it is full another one follows
+ *   heap                  | coroutine |                   frames of coroutines lie inside their objects
+ */
+#include "frame.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "process.h"
+
+enum { WALK_STEPS_MAX = 16384, HEAP_FRAMES_MAX = 500, CHUNK_BYTES_MAX = 8 << 20, UNIT_BYTES = 2 };
+
+static uint64_t top_through_cframe(const struct py_layout *l, const struct thread *t)
+{
+	(void)l;
+	return t->anchor_word;
+}
+
+static uint64_t top_in_thread_state(const struct py_layout *l, const struct thread *t)
+{
+	return thread_word(t, l->tstate_frame);
+}
+
+frame_top_fn *frame_top_finder(enum frame_top kind)
+{
+	static frame_top_fn *const finders[] = {
+		[TOP_THROUGH_CFRAME] = top_through_cframe,
+		[TOP_IN_THREAD_STATE] = top_in_thread_state,
+	};
+	return finders[kind];
+}
+
+static void decode_interpreter_frame(const struct py_layout *l, const uint8_t *bytes, struct frame_words *out)
+{
+	out->code = word_at(bytes, l->frame_code);
+	out->previous = word_at(bytes, l->frame_previous);
+	out->ip = word_at(bytes, l->frame_ip);
+	out->owner = bytes[l->frame_owner];
+}
+
+frame_decode_fn *frame_decoder(enum frame_shape kind)
+{
+	static frame_decode_fn *const decoders[] = {
+		[FRAME_INTERPRETER] = decode_interpreter_frame,
+	};
+	return decoders[kind];
+}
+
+/* Where the walk is, and what it holds as proven. */
+struct walk {
+	struct py_process *p;
+	struct thread *t;
+	uint64_t younger;     /* the frame above, on the data stack; 0 none yet */
+	size_t younger_chunk; /* index of the region it lies in */
+	size_t cursor;        /* the region that was hit last: the next is likely the one after it */
+	size_t heap_frames;
+	uint64_t oldest_chunk; /* of those that were read; 0 none */
+	bool whole;            /* nothing was in doubt so far */
+	bool root_proven;
+};
+
+static void add_raw(struct walk *w, enum py_frame_kind kind, const struct code *code, int32_t unit)
+{
+	struct thread *t = w->t;
+	t->raw = array_grow(t->raw, &t->raw_capacity, t->raw_count, sizeof *t->raw);
+	t->raw[t->raw_count++] = (struct raw_frame){ code, unit, kind };
+	if (kind != PY_FRAME_PYTHON)
+		w->whole = false;
+}
+
+static bool region_holds(const struct region *r, uint64_t addr, uint32_t len)
+{
+	return r->valid && addr >= r->addr && addr - r->addr + len <= r->len;
+}
+
+static uint64_t chunk_word(const struct thread *t, const struct region *r, uint32_t offset)
+{
+	return word_at(t->bytes + r->at, offset);
+}
+
+/* The chunk before the oldest one we have; false when there is none, or it makes no sense. */
+static bool load_older_chunk(struct walk *w)
+{
+	const struct py_layout *l = &w->p->layout;
+	struct thread *t = w->t;
+	const struct region *oldest = NULL;
+	for (size_t i = 0; i < t->region_count; i++) {
+		if (t->regions[i].chunk && t->regions[i].valid && t->regions[i].addr == w->oldest_chunk)
+			oldest = &t->regions[i];
+	}
+	if (oldest == NULL)
+		return false;
+	uint64_t addr = chunk_word(t, oldest, l->chunk_previous);
+	for (size_t i = 0; i < t->region_count; i++) {
+		if (t->regions[i].chunk && t->regions[i].valid && t->regions[i].addr == addr) {
+			w->oldest_chunk = addr;
+			return true;
+		}
+	}
+	uint8_t head[64];
+	if (!addr_plausible(addr) || !mem_read(w->p->mem, addr, head, l->chunk_data))
+		return false;
+	uint64_t size = word_at(head, l->chunk_size), used = l->chunk_data + 8 * word_at(head, l->chunk_top);
+	if (used > size || used > CHUNK_BYTES_MAX ||
+		thread_fetch(w->p, t, addr, (uint32_t)used, true) == NULL)
+		return false;
+	w->oldest_chunk = addr;
+	return true;
+}
+
+static struct region *find_region(struct walk *w, uint64_t addr)
+{
+	struct thread *t = w->t;
+	uint32_t len = w->p->layout.frame_size;
+	if (w->younger_chunk < t->region_count && region_holds(&t->regions[w->younger_chunk], addr, len))
+		return &t->regions[w->younger_chunk];
+	for (size_t i = 0; i < t->region_count; i++) {
+		size_t at = (w->cursor + 1 + i) % t->region_count;
+		if (region_holds(&t->regions[at], addr, len)) {
+			w->cursor = at;
+			return &t->regions[at];
+		}
+	}
+	return NULL;
+}
+
+/* Where the frame's bytes are: read already, or in an older chunk, or on the heap. NULL: nowhere. */
+static struct region *frame_region(struct walk *w, uint64_t addr)
+{
+	struct region *r = find_region(w, addr);
+	while (r == NULL && load_older_chunk(w))
+		r = find_region(w, addr);
+	if (r == NULL && w->heap_frames++ < HEAP_FRAMES_MAX)
+		r = thread_fetch(w->p, w->t, addr, w->p->layout.frame_size, false);
+	if (r != NULL)
+		r->used = true;
+	return r;
+}
+
+/* Does this frame end where the younger one begins? */
+static bool adjoins(const struct walk *w, uint64_t addr, size_t chunk, uint32_t bytes)
+{
+	const struct py_layout *l = &w->p->layout;
+	if (w->younger == 0)
+		return true;
+	if (chunk == w->younger_chunk)
+		return addr + bytes == w->younger;
+	const struct region *newer = &w->t->regions[w->younger_chunk];
+	return w->younger == newer->addr + l->chunk_data &&
+	       chunk_word(w->t, newer, l->chunk_previous) == w->t->regions[chunk].addr;
+}
+
+bool frame_resolve(struct py_process *p, const struct frame_words *words, struct raw_frame *out)
+{
+	const struct code *c = code_at(p, words->code);
+	if (c == NULL || words->owner > p->layout.owner_last)
+		return false;
+	int64_t bytes = (int64_t)(words->ip - c->first_instruction);
+	if (bytes < -UNIT_BYTES || bytes >= (int64_t)c->units * UNIT_BYTES || bytes % UNIT_BYTES != 0)
+		return false;
+	*out = (struct raw_frame){ c, (int32_t)(bytes / UNIT_BYTES), PY_FRAME_PYTHON };
+	return true;
+}
+
+/* A frame on the data stack takes its place below the younger one. */
+static void place(struct walk *w, uint64_t addr, const struct region *r, const struct frame_words *words)
+{
+	const struct py_layout *l = &w->p->layout;
+	const struct raw_frame *raw = &w->t->raw[w->t->raw_count - 1];
+	if (!r->chunk) {
+		/* Only a running coroutine is linked to its caller: one that is a root was suspended meanwhile. */
+		w->root_proven = l->tstate_chunk == PY_NONE && words->owner != l->owner_generator;
+		return;
+	}
+	size_t chunk = (size_t)(r - w->t->regions);
+	if (!adjoins(w, addr, chunk, raw->code->frame_bytes)) {
+		struct raw_frame kept = *raw;
+		w->t->raw_count--;
+		add_raw(w, PY_FRAME_UNREADABLE, NULL, 0);
+		add_raw(w, PY_FRAME_PYTHON, kept.code, kept.unit);
+	}
+	w->younger = addr;
+	w->younger_chunk = chunk;
+	w->root_proven =
+		addr == r->addr + l->chunk_first_frame && chunk_word(w->t, r, l->chunk_previous) == 0;
+}
+
+/* Takes one frame; returns the address of the one that called it, 0 at the end. */
+static uint64_t step(struct walk *w, uint64_t addr)
+{
+	const struct py_layout *l = &w->p->layout;
+	struct frame_words words;
+	struct raw_frame raw;
+	struct region *r = addr_plausible(addr) ? frame_region(w, addr) : NULL;
+	bool climbs = r != NULL && r->chunk && w->younger != 0 &&
+		      (size_t)(r - w->t->regions) == w->younger_chunk && addr >= w->younger;
+	w->root_proven = false;
+	if (r == NULL || climbs) {
+		add_raw(w, PY_FRAME_UNREADABLE, NULL, 0);
+		return 0;
+	}
+	w->p->ops.frame_decode(l, w->t->bytes + r->at + (addr - r->addr), &words);
+	if (words.owner == l->owner_shim) {
+		w->root_proven = words.previous == 0;
+		return words.previous;
+	}
+	size_t region = (size_t)(r - w->t->regions);
+	if (!frame_resolve(w->p, &words, &raw)) {
+		add_raw(w, PY_FRAME_UNREADABLE, NULL, 0);
+		return words.previous;
+	}
+	add_raw(w, PY_FRAME_PYTHON, raw.code, raw.unit);
+	place(w, addr, &w->t->regions[region], &words);
+	return words.previous;
+}
+
+bool frames_walk(struct py_process *p, struct thread *t)
+{
+	struct walk w = { .p = p, .t = t, .whole = true, .root_proven = true };
+	w.oldest_chunk = t->region_count > 0 && t->regions[0].chunk ? t->regions[0].addr : 0;
+	t->raw_count = 0;
+	for (size_t i = 0; i < t->region_count; i++)
+		t->regions[i].used = false;
+	uint64_t frame = p->ops.frame_top(&p->layout, t);
+	unsigned steps = 0;
+	while (frame != 0 && steps++ < WALK_STEPS_MAX)
+		frame = step(&w, frame);
+	if (!w.root_proven || frame != 0)
+		add_raw(&w, PY_FRAME_TRUNCATED, NULL, 0);
+	return w.whole;
+}
+
+struct py_frame frame_face(const struct raw_frame *raw)
+{
+	if (raw->kind != PY_FRAME_PYTHON)
+		return (struct py_frame){ NULL, 0, raw->kind };
+	return (struct py_frame){ &raw->code->face, code_line(raw->code, raw->unit), PY_FRAME_PYTHON };
+}
+
+void frames_resolve(struct thread *t)
+{
+	size_t count = t->raw_count, skipped = 0;
+	if (count > FRAMES_MAX) {
+		skipped = count - FRAMES_MAX + 1; /* one of the frames shown is the mark itself */
+		count = FRAMES_MAX;
+	}
+	if (t->frame_capacity < count) {
+		t->frame_capacity = MIN(FRAMES_MAX, MAX(count * 2, 64));
+		t->frames = xrealloc(t->frames, t->frame_capacity * sizeof *t->frames);
+	}
+	for (size_t i = 0; i < count; i++) {
+		if (skipped > 0 && i == FRAMES_LEAF_KEPT)
+			t->frames[i] = (struct py_frame){ NULL, 0, PY_FRAME_TRUNCATED };
+		else
+			t->frames[i] = frame_face(&t->raw[i < FRAMES_LEAF_KEPT ? i : i + skipped]);
+	}
+	t->frame_count = count;
+}

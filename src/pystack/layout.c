@@ -1,0 +1,189 @@
+/* layout.c - the table of layouts: x86_64, bytes, one row per minor version.
+ *
+ * Rows are constants from the installed headers (offsetof), confirmed on living interpreters. Patch levels of a minor
+ * version share a row; the self-check at attach (process.c) refuses a build that does not fit.
+ */
+#include "layout.h"
+
+#include <stddef.h>
+
+static const char *const task_sets_weak[] = { "_all_tasks", NULL };
+
+static const struct py_layout layouts[] = {
+	{
+		.version = 0x030b,
+		.source = "headers of 3.11.2 and 3.11.7, offsetof",
+		.runtime_interpreters = 40,
+		.runtime_current_thread = 576,
+		.runtime_gil = 360,
+		.gil_size = 208,
+		.gil_holder = 8,
+		.gil_locked = 16,
+		.interp_next = 0,
+		.interp_threads = 16,
+		.interp_modules = 888,
+		.interp_gil = PY_NONE,
+		.interp_collecting = 848,
+		.tstate_next = 8,
+		.tstate_interp = 16,
+		.tstate_frame = 56,
+		.tstate_pthread = 152,
+		.tstate_native_id = 160,
+		.tstate_chunk = 296,
+		.tstate_chunk_top = 304,
+		.cframe_frame = 8,
+		.chunk_previous = 0,
+		.chunk_size = 8,
+		.chunk_top = 16,
+		.chunk_data = 24,
+		.chunk_first_frame = 32,
+		.frame_size = 72,
+		.frame_code = 32,
+		.frame_previous = 48,
+		.frame_ip = 56,
+		.frame_stack_depth = 64,
+		.frame_owner = 69,
+		.frame_locals = 72,
+		.code_size = 184,
+		.code_units = 16,
+		.code_filename = 112,
+		.code_name = 128,
+		.code_line_table = 136,
+		.code_first_line = 72,
+		.code_local_count = 76,
+		.code_stack_size = 68,
+		.code_frame_size = PY_NONE,
+		.code_instructions = 184,
+		.gen_frame = 80,
+		.gen_state = 75,
+		.object_type = 8,
+		.text_length = 16,
+		.text_state = 32,
+		.text_ascii_data = 48,
+		.text_wide_data = 72,
+		.bytes_length = 16,
+		.bytes_data = 32,
+		.integer_size = 16,
+		.integer_digits = 24,
+		.dict_keys = 32,
+		.dict_values = 40,
+		.set_mask = 32,
+		.set_table = 40,
+		.type_name = 24,
+		.type_flags = 168,
+		.type_dict_offset = 288,
+		.type_cached_keys = 872,
+		.module_dict = 16,
+		.weakref_object = 16,
+		.wrapper_wrapped = 16,
+		.task_size = 176,
+		.task_state = 88,
+		.task_coro = 136,
+		.task_name = 144,
+		.top = TOP_THROUGH_CFRAME,
+		.shape = FRAME_INTERPRETER,
+		.extent = EXTENT_LOCALS_AND_STACK,
+		.lines = LINES_LOCATIONS,
+		.gil = GIL_CURRENT_THREAD,
+		.attrs = ATTRS_VALUES_THEN_DICT,
+		.ints = INT_SIGNED_SIZE,
+		.dict_values_header = 0,
+		.owner_generator = 1,
+		.owner_shim = OWNER_NONE,
+		.owner_last = 2,
+		.gen_suspended_from = -1,
+		.gen_suspended_to = -1,
+		.gen_created = -2,
+		.gen_running = 0,
+		.task_sets = task_sets_weak,
+	},
+};
+
+/* Before 3.11 no symbol carries the version, but the size of _PyRuntime does (x86_64). */
+static const struct {
+	uint64_t runtime_size;
+	uint32_t version_hex;
+} runtime_sizes[] = {
+	{ 1520, 0x03070000 },
+	{ 1464, 0x03080000 },
+	{ 656, 0x03090000 },
+	{ 672, 0x030a0000 },
+};
+
+/* For messages and bounds: every field, with its object. */
+static const struct field {
+	const char *object, *name;
+	size_t at;
+} fields[] = {
+#define F(object, field) { #object, #field, offsetof(struct py_layout, object##_##field) },
+	PY_LAYOUT_FIELDS(F)
+#undef F
+};
+
+/* How far a field of an object may reach. Interpreter and runtime are read in windows, not whole. */
+static const struct reach {
+	const char *object;
+	uint32_t bytes;
+} reaches[] = {
+	{ "runtime", 8192 },
+	{ "gil", 1024 },
+	{ "interp", 512 * 1024 },
+	{ "tstate", TSTATE_BYTES_MAX },
+	{ "cframe", 64 },
+	{ "chunk", 64 },
+	{ "frame", FRAME_BYTES_MAX },
+	{ "code", CODE_BYTES_MAX },
+	{ "task", TASK_BYTES_MAX },
+	{ NULL, 1024 },
+};
+
+const struct py_layout *layout_find(uint32_t version_hex)
+{
+	for (size_t i = 0; i < ARRAY_LEN(layouts); i++) {
+		if (layouts[i].version == version_hex >> 16)
+			return &layouts[i];
+	}
+	return NULL;
+}
+
+uint32_t layout_guess_version(uint64_t runtime_size)
+{
+	for (size_t i = 0; i < ARRAY_LEN(runtime_sizes); i++) {
+		if (runtime_sizes[i].runtime_size == runtime_size)
+			return runtime_sizes[i].version_hex;
+	}
+	return 0;
+}
+
+static uint32_t reach_of(const char *object)
+{
+	const struct reach *r = reaches;
+	while (r->object != NULL && __builtin_strcmp(r->object, object) != 0)
+		r++;
+	return r->bytes;
+}
+
+bool layout_check(const struct py_layout *l, struct buf *why)
+{
+	for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
+		uint32_t offset = *(const uint32_t *)(const void *)((const char *)l + fields[i].at);
+		uint32_t reach = reach_of(fields[i].object);
+		if (offset == PY_NONE || offset + 8 <= reach)
+			continue;
+		buf_printf(why, "the layout says that %s.%s is at byte %u, beyond the %u we read",
+			fields[i].object, fields[i].name, offset, reach);
+		return false;
+	}
+	if (l->frame_size <= l->frame_owner || l->frame_size < l->frame_ip + 8 ||
+		l->code_size < l->code_line_table + 8 || l->task_size < l->task_name + 8) {
+		buf_add_str(why, "the layout has a field outside its own object");
+		return false;
+	}
+	return true;
+}
+
+void layout_list(struct buf *out)
+{
+	for (size_t i = 0; i < ARRAY_LEN(layouts); i++)
+		buf_printf(out, "%s%u.%u", i ? ", " : "", layouts[i].version >> 8, layouts[i].version & 0xff);
+}

@@ -1,0 +1,137 @@
+/* layout.h - where things lie inside one build of CPython: one list of fields, one row per version.
+ *
+ * A row is offsets and a few strategies. At attach the row is copied by value into the process, checked, and its
+ * strategies become function pointers; from there on nobody knows which version it is. Version numbers live here only.
+ */
+#ifndef PYSTACK_LAYOUT_H
+#define PYSTACK_LAYOUT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <slowproxy/base/buf.h>
+#include <slowproxy/base/mem.h>
+
+#define PY_NONE UINT32_MAX /* this version has no such field */
+
+/* F(object, field): its offset in bytes from the object's start, or PY_NONE. `size` is the size of the part we read. */
+#define PY_LAYOUT_FIELDS(F)                                                                                  \
+	F(runtime, interpreters)                                                                             \
+	F(runtime, current_thread)                                                                           \
+	F(runtime, gil)                                                                                      \
+	F(gil, size)                                                                                         \
+	F(gil, holder)                                                                                       \
+	F(gil, locked)                                                                                       \
+	F(interp, next)                                                                                      \
+	F(interp, threads)                                                                                   \
+	F(interp, modules)                                                                                   \
+	F(interp, gil)                                                                                       \
+	F(interp, collecting)                                                                                \
+	F(tstate, next)                                                                                      \
+	F(tstate, interp)                                                                                    \
+	F(tstate, frame)                                                                                     \
+	F(tstate, pthread)                                                                                   \
+	F(tstate, native_id)                                                                                 \
+	F(tstate, chunk)                                                                                     \
+	F(tstate, chunk_top)                                                                                 \
+	F(cframe, frame)                                                                                     \
+	F(chunk, previous)                                                                                   \
+	F(chunk, size)                                                                                       \
+	F(chunk, top)                                                                                        \
+	F(chunk, data)                                                                                       \
+	F(chunk, first_frame)                                                                                \
+	F(frame, size)                                                                                       \
+	F(frame, code)                                                                                       \
+	F(frame, previous)                                                                                   \
+	F(frame, ip)                                                                                         \
+	F(frame, stack_depth)                                                                                \
+	F(frame, owner)                                                                                      \
+	F(frame, locals)                                                                                     \
+	F(code, size)                                                                                        \
+	F(code, units)                                                                                       \
+	F(code, filename)                                                                                    \
+	F(code, name)                                                                                        \
+	F(code, line_table)                                                                                  \
+	F(code, first_line)                                                                                  \
+	F(code, local_count)                                                                                 \
+	F(code, stack_size)                                                                                  \
+	F(code, frame_size)                                                                                  \
+	F(code, instructions)                                                                                \
+	F(gen, frame)                                                                                        \
+	F(gen, state)                                                                                        \
+	F(object, type)                                                                                      \
+	F(text, length)                                                                                      \
+	F(text, state)                                                                                       \
+	F(text, ascii_data)                                                                                  \
+	F(text, wide_data)                                                                                   \
+	F(bytes, length)                                                                                     \
+	F(bytes, data)                                                                                       \
+	F(integer, size)                                                                                     \
+	F(integer, digits)                                                                                   \
+	F(dict, keys)                                                                                        \
+	F(dict, values)                                                                                      \
+	F(set, mask)                                                                                         \
+	F(set, table)                                                                                        \
+	F(type, name)                                                                                        \
+	F(type, flags)                                                                                       \
+	F(type, dict_offset)                                                                                 \
+	F(type, cached_keys)                                                                                 \
+	F(module, dict)                                                                                      \
+	F(weakref, object)                                                                                   \
+	F(wrapper, wrapped)                                                                                  \
+	F(task, size)                                                                                        \
+	F(task, state)                                                                                       \
+	F(task, coro)                                                                                        \
+	F(task, name)
+
+/* How the frame a thread runs is found from its thread state. */
+enum frame_top { TOP_THROUGH_CFRAME, TOP_IN_THREAD_STATE };
+/* What a frame is. */
+enum frame_shape { FRAME_INTERPRETER };
+/* How the size of a frame on the data stack follows from its code object. */
+enum frame_extent { EXTENT_LOCALS_AND_STACK, EXTENT_STORED };
+/* What tells where a line begins. */
+enum line_table_kind { LINES_LOCATIONS };
+/* Who holds the GIL. */
+enum gil_kind { GIL_CURRENT_THREAD, GIL_PER_INTERPRETER };
+/* Where the attributes of an instance live. */
+enum attrs_kind { ATTRS_VALUES_THEN_DICT, ATTRS_TAGGED_WORD };
+enum int_kind { INT_SIGNED_SIZE, INT_TAGGED_SIZE };
+
+struct py_layout {
+	uint32_t version;   /* as Py_Version >> 16 */
+	const char *source; /* where the row's figures come from */
+#define F(object, field) uint32_t object##_##field;
+	PY_LAYOUT_FIELDS(F)
+#undef F
+	enum frame_top top;
+	enum frame_shape shape;
+	enum frame_extent extent;
+	enum line_table_kind lines;
+	enum gil_kind gil;
+	enum attrs_kind attrs;
+	enum int_kind ints;
+	uint32_t dict_values_header; /* bytes before the first value of a split dict */
+	uint8_t owner_generator;     /* frame.owner of a frame inside a generator or coroutine */
+	uint8_t owner_shim;          /* of a frame that is not Python's; OWNER_NONE when there is none */
+	uint8_t owner_last;          /* the greatest that makes sense */
+	int8_t gen_suspended_from, gen_suspended_to; /* gen.state while suspended */
+	int8_t gen_created, gen_running;
+	const char *const *task_sets; /* names in asyncio.tasks that hold all tasks, NULL-terminated */
+};
+
+enum { OWNER_NONE = 0xff };
+
+/* Buffers that hold the part of an object we read; layout_check holds each row to them. */
+enum { TSTATE_BYTES_MAX = 1024, FRAME_BYTES_MAX = 128, CODE_BYTES_MAX = 320, TASK_BYTES_MAX = 320 };
+
+/* The row of a version (PY_VERSION_HEX), or NULL. */
+const struct py_layout *layout_find(uint32_t version_hex);
+/* The version from the size of _PyRuntime, for those that do not carry it as a symbol; 0 unknown. */
+uint32_t layout_guess_version(uint64_t runtime_size);
+/* Does every field lie inside its object, and every object inside our buffers? Otherwise why names the field. */
+MUST_CHECK bool layout_check(const struct py_layout *l, struct buf *why);
+/* The versions that have a row: "3.11". */
+void layout_list(struct buf *out);
+
+#endif

@@ -1,0 +1,321 @@
+/* look.c - one look at a process.
+ *
+ *   gather    one call reads what the last look needed: runtime, interpreters, every thread's stack
+ *   list      the list of threads is walked in it; new ones join, dead ones leave
+ *   stacks    what moved is read again, thread by thread
+ *   the rest  names, states, tasks, when asked for
+ */
+#include "look.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <slowproxy/base/clock.h>
+
+#include "process.h"
+
+enum { PROOF_EVERY_NS = 5 * 1000 * 1000 };
+
+/* What one look holds of the runtime and the interpreters. */
+struct look {
+	struct py_process *p;
+	uint8_t runtime[RUNTIME_BYTES_MAX];
+	uint64_t interp;        /* the one being listed */
+	struct thread **listed; /* newest first, as Python lists them; owned until they join the table */
+	size_t listed_count, listed_capacity;
+	size_t guess; /* the index in the old table where the next thread is expected */
+	bool list_whole;
+	bool collecting;
+};
+
+static struct mem_part window_part(uint64_t addr, const struct window *w, uint8_t *into)
+{
+	return (struct mem_part){ addr + w->lo, into, w->hi - w->lo };
+}
+
+static uint64_t interp_word(const struct py_process *p, uint32_t offset)
+{
+	return word_at(p->interp.bytes, offset - p->interp_window.lo);
+}
+
+static bool interp_collecting(const struct py_process *p)
+{
+	return (uint32_t)interp_word(p, p->layout.interp_collecting) != 0;
+}
+
+static uint64_t runtime_word(const struct look *look, uint32_t offset)
+{
+	return word_at(look->runtime, offset - look->p->runtime_window.lo);
+}
+
+static void reserve_parts(struct py_process *p, size_t count)
+{
+	if (p->part_capacity < count) {
+		p->part_capacity = count * 2;
+		p->parts = xrealloc(p->parts, p->part_capacity * sizeof *p->parts);
+	}
+}
+
+/* Reads the runtime and all that is predicted, together. False when even the runtime cannot be read. */
+static bool gather(struct look *look)
+{
+	struct py_process *p = look->p;
+	size_t wanted = 2;
+	for (size_t i = 0; i < p->threads.count; i++)
+		wanted += 2 + p->threads.all[i]->region_count;
+	reserve_parts(p, wanted);
+
+	size_t n = 0;
+	p->parts[n++] = window_part(p->runtime, &p->runtime_window, look->runtime);
+	size_t before = n;
+	if (p->interp.addr != 0)
+		p->parts[n++] = window_part(p->interp.addr, &p->interp_window, p->interp.bytes);
+	for (size_t i = p->threads.count; i-- > 0;)
+		n += thread_parts(p, p->threads.all[i], p->parts + n);
+	size_t read = mem_read_parts(p->mem, p->parts, n);
+	if (read == 0)
+		return false;
+
+	p->interp.fresh = p->interp.addr != 0 && read > before;
+	size_t at = before + (p->interp.addr != 0);
+	for (size_t i = p->threads.count; i-- > 0;) {
+		struct thread *t = p->threads.all[i];
+		thread_parts_read(t, read > at ? read - at : 0);
+		at += 1 + (t->wanted ? (t->anchor != 0) + t->region_count : 0);
+	}
+	return true;
+}
+
+/* The thread with this state: from the old table, taken out of it, or new. */
+static struct thread *take_thread(struct look *look, uint64_t addr)
+{
+	struct thread_table *table = &look->p->threads;
+	for (size_t i = 0; i < table->count; i++) {
+		size_t at = (look->guess + table->count - i) %
+			    table->count; /* the table is oldest first, the list newest first */
+		struct thread *t = table->all[at];
+		if (t == NULL || t->addr != addr)
+			continue;
+		table->all[at] = NULL;
+		look->guess = (at + table->count - 1) % table->count;
+		if (t->interp == look->interp)
+			return t;
+		thread_free(t);
+		break;
+	}
+	return thread_new(addr, look->interp);
+}
+
+/* Makes sure that the thread's state is of this look, and of this interpreter. */
+static bool refresh(struct py_process *p, struct thread *t)
+{
+	const struct window *w = &p->tstate_window;
+	if (!t->fresh)
+		t->fresh = mem_read(p->mem, t->addr + w->lo, t->state + w->lo, w->hi - w->lo);
+	return t->fresh && thread_word(t, p->layout.tstate_interp) == t->interp;
+}
+
+/* The pthread_t or native id tells a new thread in the place of a dead one. */
+static void note_identity(struct py_process *p, struct thread *t)
+{
+	uint64_t native = thread_word(t, p->layout.tstate_native_id);
+	if (native == t->native_id)
+		return;
+	t->native_id = native;
+	t->tid = tid_outside(p, native);
+	t->name[0] = '\0';
+	t->name_tries = 0;
+	t->name_final = false;
+	state_files_close(&t->files);
+}
+
+static void list_threads(struct look *look, uint64_t first)
+{
+	struct py_process *p = look->p;
+	for (uint64_t addr = first; addr != 0;) {
+		if (!addr_plausible(addr) || look->listed_count >= THREADS_LISTED_MAX) {
+			look->list_whole = false;
+			return;
+		}
+		struct thread *t = take_thread(look, addr);
+		if (!refresh(p, t)) {
+			thread_free(t);
+			look->list_whole = false;
+			return;
+		}
+		note_identity(p, t);
+		look->listed = array_grow(
+			look->listed, &look->listed_capacity, look->listed_count, sizeof *look->listed);
+		look->listed[look->listed_count++] = t;
+		addr = thread_word(t, p->layout.tstate_next);
+	}
+}
+
+/* Walks interpreters and their threads. */
+static void list_all(struct look *look)
+{
+	struct py_process *p = look->p;
+	const struct py_layout *l = &p->layout;
+	uint64_t interp = runtime_word(look, l->runtime_interpreters);
+	uint64_t first = interp;
+	look->guess = p->threads.count > 0 ? p->threads.count - 1 : 0;
+	for (unsigned i = 0; interp != 0 && i < INTERPRETERS_MAX; i++) {
+		if (!(i == 0 && p->interp.fresh && p->interp.addr == interp)) {
+			struct mem_part part = window_part(interp, &p->interp_window, p->interp.bytes);
+			if (mem_read_parts(p->mem, &part, 1) != 1) {
+				look->list_whole = false;
+				return;
+			}
+		}
+		look->interp = interp;
+		look->collecting |= interp_collecting(p);
+		uint64_t next = interp_word(p, l->interp_next);
+		list_threads(look, interp_word(p, l->interp_threads));
+		interp = next;
+	}
+	p->interp.addr = first;
+	p->interp.fresh = false;
+}
+
+/* The listed threads become the table, oldest first; those that were not seen again leave. */
+static void settle(struct look *look, size_t wanted)
+{
+	struct thread_table *table = &look->p->threads;
+	for (size_t i = 0; i < table->count; i++) {
+		if (table->all[i] != NULL)
+			thread_free(table->all[i]);
+	}
+	for (size_t i = 0; i < look->listed_count / 2; i++) {
+		struct thread *t = look->listed[i];
+		look->listed[i] = look->listed[look->listed_count - 1 - i];
+		look->listed[look->listed_count - 1 - i] = t;
+	}
+	free(table->all);
+	table->all = look->listed;
+	table->count = look->listed_count;
+	look->listed = NULL;
+	look->listed_count = look->listed_capacity = 0;
+	for (size_t i = 0; i < table->count; i++)
+		table->all[i]->wanted = i < wanted;
+}
+
+/* Does the list say what the table says? Then nothing has to be built anew: the usual case. */
+static bool list_unchanged(const struct look *look)
+{
+	const struct py_process *p = look->p;
+	const struct py_layout *l = &p->layout;
+	uint64_t interp = runtime_word(look, l->runtime_interpreters);
+	if (!p->interp.fresh || interp != p->interp.addr || interp_word(p, l->interp_next) != 0 ||
+		p->threads.count == 0)
+		return false;
+	uint64_t addr = interp_word(p, l->interp_threads);
+	for (size_t i = p->threads.count; i-- > 0;) {
+		const struct thread *t = p->threads.all[i];
+		if (!t->fresh || t->addr != addr || thread_word(t, l->tstate_interp) != t->interp ||
+			thread_word(t, l->tstate_native_id) != t->native_id)
+			return false;
+		addr = thread_word(t, l->tstate_next);
+	}
+	return addr == 0;
+}
+
+static void show_thread(struct py_process *p, struct thread *t, const struct py_wants *wants, uint64_t holder,
+	struct py_thread *out)
+{
+	if (!thread_stack(p, t))
+		p->unreadable++;
+	frames_resolve(t);
+	*out = (struct py_thread){
+		.tid = (uint64_t)t->tid,
+		.syscall = -1,
+		.holds_gil = holder == t->addr,
+		.is_main = tid_is_main(p, t->native_id),
+		.runs_event_loop = state_runs_loop(t),
+		.frames = t->frames,
+		.frame_count = t->frame_count,
+	};
+	if (wants->states)
+		out->state = state_read(p, t, &out->syscall);
+}
+
+static void show_threads(struct look *look, const struct py_wants *wants, struct py_sample *out)
+{
+	struct py_process *p = look->p;
+	const struct py_layout *l = &p->layout;
+	uint64_t holder = runtime_word(look, l->runtime_current_thread);
+	size_t count = 0;
+	if (p->out_capacity < p->threads.count) {
+		p->out_capacity = p->threads.count * 2;
+		p->out_threads = xrealloc(p->out_threads, p->out_capacity * sizeof *p->out_threads);
+	}
+	for (size_t i = 0; i < p->threads.count; i++) {
+		if (p->threads.all[i]->wanted)
+			show_thread(p, p->threads.all[i], wants, holder, &p->out_threads[count++]);
+	}
+	threads_name(p);
+	for (size_t i = 0, at = 0; i < p->threads.count; i++) {
+		if (p->threads.all[i]->wanted)
+			memcpy(p->out_threads[at++].name, p->threads.all[i]->name,
+				sizeof p->out_threads[0].name);
+	}
+	out->threads = p->out_threads;
+	out->thread_count = count;
+}
+
+/* Made sure of once in a while: is it still the process we attached to? After the reads, so that it covers them. */
+static bool proven_same(struct py_process *p, uint64_t now)
+{
+	if (p->proven_at_ns != 0 && now - p->proven_at_ns < PROOF_EVERY_NS)
+		return true;
+	p->proven_at_ns = now;
+	return p->mem->ops->same(p->mem);
+}
+
+static enum py_result look_failed(struct py_process *p)
+{
+	return p->mem->ops->same(p->mem) ? PY_UNREADABLE : PY_NO_PROCESS;
+}
+
+/* Brings the table of threads up to date; false when the list could not be read to its end, twice. */
+static bool list(struct look *look, size_t wanted)
+{
+	struct py_process *p = look->p;
+	if (list_unchanged(look) && p->threads.wanted == wanted) {
+		look->collecting = interp_collecting(p);
+		return true;
+	}
+	for (unsigned tries = 0; tries < 2; tries++) {
+		look->list_whole = true;
+		list_all(look);
+		settle(look, wanted);
+		if (look->list_whole || !gather(look))
+			break;
+	}
+	p->threads.wanted = wanted;
+	return look->list_whole;
+}
+
+enum py_result py_process_sample(struct py_process *p, const struct py_wants *wants, struct py_sample *out)
+{
+	struct look look = { .p = p };
+	*out = (struct py_sample){ .at_ns = clock_now_ns() };
+	p->unreadable = 0;
+	if (!gather(&look))
+		return look_failed(p);
+	p->unreadable += !list(&look, wants->max_threads ? wants->max_threads : THREADS_DEFAULT);
+	if (p->threads.count == 0 && p->unreadable > 0)
+		return look_failed(p);
+	show_threads(&look, wants, out);
+	if (wants->tasks) {
+		tasks_read(p, p->interp.addr, wants->max_tasks ? wants->max_tasks : TASKS_DEFAULT);
+		out->tasks = p->tasks.out;
+		out->task_count = p->tasks.out_count;
+		out->tasks_cut = p->tasks.cut;
+	}
+	out->gc_running = look.collecting;
+	out->unreadable = p->unreadable;
+	if (!proven_same(p, out->at_ns))
+		return PY_NO_PROCESS;
+	return out->thread_count > 0 ? PY_OK : PY_NOT_READY;
+}

@@ -1,0 +1,320 @@
+/* task.c - suspended asyncio tasks.
+ *
+ *   asyncio.tasks.<set> -> weak references -> tasks -> coroutine -> what it awaits -> ... -> innermost coroutine
+ */
+#include "task.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <slowproxy/base/clock.h>
+#include <slowproxy/base/str.h>
+
+#include "process.h"
+#include "text.h"
+
+/* Enough of a coroutine object for its frame and the values most frames hold. */
+enum { CORO_BYTES = 384, LOOK_AGAIN_NS = 1000 * 1000 * 1000, LOCALS_MAX = 1 << 16, AWAIT_RESUME_FROM = 2 };
+
+/* Finds the sets once; they live as long as the module. */
+static bool find_sets(struct py_process *p, uint64_t interp)
+{
+	struct task_table *t = &p->tasks;
+	uint64_t module, weak_set, set;
+	if (t->set_count > 0 && t->interp == interp)
+		return true;
+	uint64_t now = clock_now_ns();
+	if (t->looked_at_ns != 0 && now - t->looked_at_ns < LOOK_AGAIN_NS)
+		return false;
+	t->looked_at_ns = now;
+	t->set_count = 0;
+	if (!module_dict(p, interp, "asyncio.tasks", &module))
+		return false;
+	for (size_t i = 0; p->layout.task_sets[i] != NULL && t->set_count < ARRAY_LEN(t->sets); i++) {
+		if (dict_get(p, module, p->layout.task_sets[i], &weak_set) &&
+			attr_get(p, weak_set, "data", &set))
+			t->sets[t->set_count++] = set;
+	}
+	t->interp = interp;
+	return t->set_count > 0;
+}
+
+static void chain_begin(struct task_table *t, size_t at, uint64_t task)
+{
+	if (at >= t->chain_capacity) {
+		size_t capacity = MAX(at + 1, t->chain_capacity * 2);
+		t->chains = xrealloc(t->chains, capacity * sizeof *t->chains);
+		memset(t->chains + t->chain_capacity, 0, (capacity - t->chain_capacity) * sizeof *t->chains);
+		t->chain_capacity = capacity;
+	}
+	struct await_chain *c = &t->chains[at];
+	c->task = task;
+	c->name_addr = c->next = 0;
+	c->skip = c->torn = false;
+	c->count = c->hop_count = 0;
+}
+
+/* The tasks of one set; returns how many chains there are now. */
+static size_t list_tasks(struct py_process *p, uint64_t set, size_t count, size_t max)
+{
+	struct task_table *t = &p->tasks;
+	uint64_t *references;
+	size_t n;
+	if (!set_members(p, set, max + 1, &references, &n)) {
+		free(references);
+		t->set_count = 0;
+		p->unreadable++;
+		return count;
+	}
+	uint64_t *targets = xcalloc(n + 1, sizeof *targets);
+	struct mem_part *parts = xcalloc(n + 1, sizeof *parts);
+	for (size_t i = 0; i < n; i++)
+		parts[i] = (struct mem_part){ references[i] + p->layout.weakref_object, &targets[i],
+			sizeof *targets };
+	mem_read_each(p->mem, parts, n);
+	for (size_t i = 0; i < n; i++) {
+		if (!addr_plausible(targets[i]))
+			continue;
+		t->cut |= count >= max;
+		if (count < max)
+			chain_begin(t, count++, targets[i]);
+	}
+	free(parts);
+	free(targets);
+	free(references);
+	return count;
+}
+
+/* The task objects themselves: the first coroutine of each chain, and its name. */
+static void open_tasks(struct py_process *p, size_t count)
+{
+	const struct py_layout *l = &p->layout;
+	uint8_t *bytes = xcalloc(count + 1, TASK_BYTES_MAX);
+	struct mem_part *parts = xcalloc(count + 1, sizeof *parts);
+	for (size_t i = 0; i < count; i++)
+		parts[i] = (struct mem_part){ p->tasks.chains[i].task, bytes + i * TASK_BYTES_MAX,
+			l->task_size };
+	mem_read_each(p->mem, parts, count);
+	for (size_t i = 0; i < count; i++) {
+		struct await_chain *c = &p->tasks.chains[i];
+		const uint8_t *task = bytes + i * TASK_BYTES_MAX;
+		bool none = parts[i].len > 0 && type_kind_of(p, word_at(task, l->object_type)) == TYPE_NONE;
+		c->skip = none ||
+			  (parts[i].len > 0 && task[l->task_state] != 0); /* dead reference, or finished */
+		c->torn = parts[i].len == 0;
+		c->next = c->skip || c->torn ? 0 : word_at(task, l->task_coro);
+		c->name_addr = word_at(task, l->task_name);
+		enum type_kind first = c->next ? object_kind(p, c->next) : TYPE_OTHER;
+		if (c->next && first != TYPE_COROUTINE && first != TYPE_GENERATOR)
+			c->torn = true, c->next = 0;
+	}
+	free(parts);
+	free(bytes);
+}
+
+static bool seen_before(struct await_chain *c, uint64_t object)
+{
+	for (size_t i = 0; i < c->hop_count; i++) {
+		if (c->hops[i] == object)
+			return true;
+	}
+	if (c->hop_count >= AWAIT_HOPS_MAX)
+		return true;
+	c->hops[c->hop_count++] = object;
+	return false;
+}
+
+/* The value on top of a suspended frame's stack; 0 when it cannot be told. */
+static uint64_t awaited_by(struct py_process *p, uint64_t coro, const uint8_t *bytes)
+{
+	const struct py_layout *l = &p->layout;
+	int32_t depth = int_at(bytes, l->gen_frame + l->frame_stack_depth);
+	uint64_t value = 0, offset = l->gen_frame + l->frame_locals + 8ull * ((uint64_t)depth - 1);
+	if (depth <= 0 || depth > LOCALS_MAX)
+		return 0;
+	if (offset + 8 <= CORO_BYTES)
+		return word_at(bytes, offset);
+	return mem_read_u64(p->mem, coro + offset, &value) ? value : 0;
+}
+
+/* A generator may be suspended at a plain yield: only after one for an await its top of stack is what it awaits. */
+static bool generator_awaits(struct py_process *p, const struct frame_words *words)
+{
+	uint8_t next[2]; /* the instruction it will resume with, and its argument */
+	return mem_read(p->mem, words->ip + 2, next, sizeof next) && (next[1] & 3) >= AWAIT_RESUME_FROM;
+}
+
+static void add_frame(struct await_chain *c, struct raw_frame raw)
+{
+	c->raw = array_grow(c->raw, &c->capacity, c->count, sizeof *c->raw);
+	c->raw[c->count++] = raw;
+}
+
+/* Takes one coroutine of the chain, and goes on to what it awaits. */
+static void take_coroutine(
+	struct py_process *p, struct await_chain *c, const uint8_t *bytes, enum type_kind kind)
+{
+	const struct py_layout *l = &p->layout;
+	struct frame_words words;
+	struct raw_frame raw;
+	uint64_t object = c->next;
+	int8_t state = (int8_t)bytes[l->gen_state];
+	bool suspended = state >= l->gen_suspended_from && state <= l->gen_suspended_to;
+	c->next = 0;
+	if (!suspended && state != l->gen_created) {
+		c->skip = c->count == 0 || state == l->gen_running; /* it is on a thread just now, or done */
+		return;
+	}
+	p->ops.frame_decode(l, bytes + l->gen_frame, &words);
+	if (words.owner != l->owner_generator || !frame_resolve(p, &words, &raw)) {
+		add_frame(c, (struct raw_frame){ NULL, 0, PY_FRAME_UNREADABLE });
+		c->torn = true;
+		return;
+	}
+	add_frame(c, raw);
+	if (suspended && (kind == TYPE_COROUTINE || generator_awaits(p, &words)))
+		c->next = awaited_by(p, object, bytes);
+}
+
+/* One hop of one chain, from the bytes of the object it stands at. */
+static void hop(struct py_process *p, struct await_chain *c, const uint8_t *bytes, size_t len)
+{
+	const struct py_layout *l = &p->layout;
+	enum type_kind kind = len > 0 ? type_kind_of(p, word_at(bytes, l->object_type)) : TYPE_OTHER;
+	bool frame_read = len >= l->gen_frame + l->frame_size;
+	if (seen_before(c, c->next)) {
+		add_frame(c, (struct raw_frame){ NULL, 0, PY_FRAME_TRUNCATED });
+		c->next = 0;
+		return;
+	}
+	switch (kind) {
+	case TYPE_COROUTINE:
+	case TYPE_GENERATOR:
+	case TYPE_ASYNC_GENERATOR:
+		if (frame_read) {
+			take_coroutine(p, c, bytes, kind);
+			return;
+		}
+		break;
+	case TYPE_AWAITS_NEXT:
+		c->next = word_at(bytes, l->wrapper_wrapped);
+		return;
+	default:
+		break;
+	}
+	c->next = 0; /* a future, or something else that is not Python code: the chain ends above it */
+}
+
+/* Reads the objects all chains stand at, in one call; returns how many chains go on. */
+static size_t hop_all(
+	struct py_process *p, size_t count, uint8_t *bytes, struct mem_part *parts, size_t *which)
+{
+	size_t n = 0, go_on = 0;
+	for (size_t i = 0; i < count; i++) {
+		if (p->tasks.chains[i].next == 0)
+			continue;
+		if (!addr_plausible(p->tasks.chains[i].next)) {
+			p->tasks.chains[i].next = 0;
+			continue;
+		}
+		parts[n] = (struct mem_part){ p->tasks.chains[i].next, bytes + n * CORO_BYTES, CORO_BYTES };
+		which[n++] = i;
+	}
+	mem_read_each(p->mem, parts, n);
+	for (size_t k = 0; k < n; k++) {
+		struct await_chain *c = &p->tasks.chains[which[k]];
+		/* Near the end of an arena the guess may have been too long: the head alone then. */
+		size_t len = parts[k].len, head = p->layout.gen_frame + p->layout.frame_size;
+		if (len == 0 && mem_read(p->mem, c->next, bytes + k * CORO_BYTES, head))
+			len = head;
+		if (len == 0 && mem_read(p->mem, c->next, bytes + k * CORO_BYTES, 24))
+			len = 24;
+		hop(p, c, bytes + k * CORO_BYTES, len);
+		go_on += c->next != 0;
+	}
+	return go_on;
+}
+
+static void walk_chains(struct py_process *p, size_t count)
+{
+	uint8_t *bytes = xcalloc(count + 1, CORO_BYTES);
+	struct mem_part *parts = xcalloc(count + 1, sizeof *parts);
+	size_t *which = xcalloc(count + 1, sizeof *which);
+	for (unsigned hops = 0; hops <= AWAIT_HOPS_MAX && hop_all(p, count, bytes, parts, which) > 0; hops++)
+		;
+	free(which);
+	free(parts);
+	free(bytes);
+}
+
+/* Innermost first, with lines. */
+static void show_chain(struct await_chain *c, struct py_task *out)
+{
+	if (c->frame_capacity < c->count) {
+		c->frame_capacity = c->count + TASK_FRAMES_FIRST;
+		c->frames = xrealloc(c->frames, c->frame_capacity * sizeof *c->frames);
+	}
+	for (size_t i = 0; i < c->count; i++)
+		c->frames[i] = frame_face(&c->raw[c->count - 1 - i]);
+	*out = (struct py_task){ .address = c->task, .frames = c->frames, .frame_count = c->count };
+}
+
+static void read_names(struct py_process *p, size_t count)
+{
+	struct text *texts = xcalloc(count + 1, sizeof *texts);
+	for (size_t i = 0; i < count; i++)
+		texts[i] = (struct text){ p->tasks.chains[i].name_addr, p->tasks.out[i].name,
+			sizeof p->tasks.out[i].name, false };
+	texts_read(p, texts, count);
+	free(texts);
+}
+
+/* Drops the chains that are not to be shown; the others keep their order. */
+static size_t keep_suspended(struct py_process *p, size_t count)
+{
+	struct await_chain *chains = p->tasks.chains;
+	size_t kept = 0;
+	for (size_t i = 0; i < count; i++) {
+		p->unreadable += chains[i].torn && !chains[i].skip;
+		if (chains[i].skip || chains[i].count == 0)
+			continue;
+		struct await_chain moved = chains[i];
+		chains[i] = chains[kept];
+		chains[kept++] = moved;
+	}
+	return kept;
+}
+
+void tasks_read(struct py_process *p, uint64_t interp, size_t max)
+{
+	struct task_table *t = &p->tasks;
+	t->out_count = 0;
+	t->cut = false;
+	if (p->layout.task_sets == NULL || !find_sets(p, interp))
+		return;
+	size_t count = 0;
+	for (size_t i = 0; i < t->set_count; i++)
+		count = list_tasks(p, t->sets[i], count, max);
+	open_tasks(p, count);
+	walk_chains(p, count);
+	count = keep_suspended(p, count);
+	if (t->out_capacity < count) {
+		t->out_capacity = count * 2;
+		t->out = xrealloc(t->out, t->out_capacity * sizeof *t->out);
+	}
+	for (size_t i = 0; i < count; i++)
+		show_chain(&t->chains[i], &t->out[i]);
+	read_names(p, count);
+	t->out_count = count;
+}
+
+void tasks_clear(struct task_table *t)
+{
+	for (size_t i = 0; i < t->chain_capacity; i++) {
+		free(t->chains[i].raw);
+		free(t->chains[i].frames);
+	}
+	free(t->chains);
+	free(t->out);
+	*t = (struct task_table){ 0 };
+}

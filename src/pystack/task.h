@@ -1,0 +1,47 @@
+/* task.h - suspended asyncio tasks: who they are, and the line each of them awaits at.
+ *
+ * All tasks are read together, one hop of all await chains per call.
+ */
+#ifndef PYSTACK_TASK_H
+#define PYSTACK_TASK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <slowproxy/pystack.h>
+
+#include "frame.h"
+
+enum { AWAIT_HOPS_MAX = 200, TASK_FRAMES_FIRST = 8 };
+
+/* The await chain of one task while it is walked, and then as it is shown. */
+struct await_chain {
+	uint64_t task, name_addr;
+	uint64_t next; /* the object to look at; 0: the chain is done */
+	bool skip;     /* runs just now, or is done */
+	bool torn;
+	struct raw_frame *raw; /* outermost first */
+	size_t count, capacity;
+	uint64_t hops[AWAIT_HOPS_MAX]; /* coroutines seen, so that a circle ends */
+	size_t hop_count;
+	struct py_frame *frames;
+	size_t frame_capacity;
+};
+
+struct task_table {
+	uint64_t interp, sets[4]; /* the sets that hold weak references to all tasks */
+	size_t set_count;
+	uint64_t looked_at_ns; /* when asyncio was last searched for in vain */
+	struct await_chain *chains;
+	size_t chain_capacity;
+	struct py_task *out;
+	size_t out_count, out_capacity;
+	bool cut;
+};
+
+/* Fills p->tasks.out. */
+void tasks_read(struct py_process *p, uint64_t interp, size_t max);
+void tasks_clear(struct task_table *t);
+
+#endif
