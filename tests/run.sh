@@ -157,26 +157,28 @@ stage_pystack() {
 stage_fuzz() {
 	need clang-14
 	[ -e tests/fuzz/CMakeLists.txt ] || skip "tests/fuzz does not exist yet"
-	build_into build-fuzz -DSLOWPROXY_FUZZ=ON -DCMAKE_C_COMPILER=clang-14 || return 1
+	cmake -S . -B build-fuzz -G Ninja -DSLOWPROXY_FUZZ=ON -DCMAKE_C_COMPILER=clang-14 &&
+		cmake --build build-fuzz -j "$jobs" --target fuzzers || return 1
 	found=no
-	for fuzzer in $(find build-fuzz/tests/fuzz -maxdepth 1 -type f -perm -u+x); do
+	for fuzzer in build-fuzz/tests/fuzz/*_fuzz; do
+		[ -x "$fuzzer" ] || continue
 		found=yes
 		name=$(basename "$fuzzer")
-		echo "== $name: $fuzz_inputs inputs"
+		room=${name%%_*}
 		corpus=build-fuzz/corpus/$name
 		mkdir -p "$corpus"
 		set -- "$corpus"
-		for seeds in "tests/fuzz/corpus/$name" "tests/fuzz/corpus/${name%_fuzz}" "tests/fuzz/corpus/${name#fuzz_}"; do
-			[ -d "$seeds" ] && set -- "$@" "$seeds"
-		done
-		"$fuzzer" -runs="$fuzz_inputs" -max_total_time=120 -timeout=10 -verbosity=1 -artifact_prefix="$logs/$name-" "$@" || return 1
+		[ ! -d "tests/fuzz/corpus/$name" ] || set -- "$@" "tests/fuzz/corpus/$name"
+		[ ! -e "tests/fuzz/$room.dict" ] || set -- -dict="tests/fuzz/$room.dict" "$@"
+		echo "== $name: $fuzz_inputs inputs"
+		"$fuzzer" -runs="$fuzz_inputs" -max_total_time=120 -max_len=4096 -timeout=10 -artifact_prefix="$logs/$name-" "$@" || return 1
 	done
 	[ $found = yes ] || skip "no fuzzer was built"
 }
 
 stage_tidy() {
 	need clang-tidy-14
-	[ -e build/compile_commands.json ] || build_into build >/dev/null || return 1
+	cmake -S . -B build -G Ninja >/dev/null || return 1
 	# shellcheck disable=SC2016
 	our_c_files | grep '^src/.*\.c$' | xargs -n 1 -P "$jobs" sh -c '
 		said=$(clang-tidy-14 --quiet -p build "$0" 2>/dev/null) && [ -z "$said" ] && exit 0
