@@ -32,27 +32,44 @@ bool str_copy(char *out, size_t out_bytes, const char *text, size_t len)
 	return fits == len;
 }
 
-/* Backtracks only to the last star: linear in practice, at worst pattern times text. */
+/* Where to go on when what follows a star did not match: the star takes one byte more. */
+struct glob_star {
+	const char *pattern; /* behind the star; NULL: there was none */
+	const char *text;
+};
+
+static bool star_extend(struct glob_star *star, const char **pattern, const char **text)
+{
+	if (star->pattern == NULL)
+		return false;
+	*pattern = star->pattern;
+	*text = ++star->text;
+	return true;
+}
+
+/* It is enough to go back to the last star, and from there to the last one that crosses '/': a star before those two
+ * could only leave them less to match. */
 bool str_glob(const char *pattern, const char *text)
 {
-	const char *star = NULL, *resume = NULL;
-	bool star_crosses_slash = false;
+	struct glob_star within = { 0 }, across = { 0 };
 
 	while (*text != '\0') {
 		if (*pattern == '*') {
-			star_crosses_slash = pattern[1] == '*' || pattern[1] == '\0';
+			bool crosses = pattern[1] == '*' || pattern[1] == '\0';
 			while (*pattern == '*')
 				pattern++;
-			star = pattern;
-			resume = text;
+			struct glob_star here = { pattern, text };
+			within = crosses ? (struct glob_star){ 0 } : here;
+			across = crosses ? here : across;
 		} else if (*pattern == *text) {
 			pattern++;
 			text++;
-		} else if (star != NULL && (star_crosses_slash || *resume != '/')) {
-			pattern = star;
-			text = ++resume;
+		} else if (within.pattern != NULL && *within.text != '/') {
+			star_extend(&within, &pattern, &text);
 		} else {
-			return false;
+			within.pattern = NULL;
+			if (!star_extend(&across, &pattern, &text))
+				return false;
 		}
 	}
 	while (*pattern == '*')
