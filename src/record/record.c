@@ -5,6 +5,7 @@
  */
 #include <slowproxy/record.h>
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -122,6 +123,33 @@ static _Thread_local struct record *resting[RESTING_MAX];
 static _Thread_local unsigned resting_count;
 static _Thread_local uint64_t next_id;
 
+/* A thread that ends takes its resting records along. */
+static pthread_key_t thread_end;
+static pthread_once_t thread_end_once = PTHREAD_ONCE_INIT;
+
+static void resting_clear(void *unused)
+{
+	(void)unused;
+	while (resting_count != 0)
+		free(resting[--resting_count]);
+}
+
+static void thread_end_prepare(void)
+{
+	if (pthread_key_create(&thread_end, resting_clear) != 0)
+		abort();
+}
+
+static void resting_begin(void)
+{
+	static _Thread_local bool began;
+	if (began)
+		return;
+	began = true;
+	pthread_once(&thread_end_once, thread_end_prepare);
+	pthread_setspecific(thread_end, &resting); /* not NULL, or the key's function is not called */
+}
+
 /* Ids of different threads differ in their upper bits, which are random. */
 static uint64_t id_new(void)
 {
@@ -152,6 +180,7 @@ void record_free(struct record *r)
 {
 	profile_free(r->capture.profile);
 	r->capture.profile = NULL;
+	resting_begin();
 	if (resting_count < RESTING_MAX)
 		resting[resting_count++] = r;
 	else
