@@ -408,6 +408,8 @@ static const struct refused refused[] = {
 	{ UP "service: \"a\\0b\"\n", "proxy.yaml:2:10: the text holds a NUL character\n" },
 	{ UP "service: a\xff\n", "proxy.yaml:2:11: byte 0xff is not UTF-8\n" },
 	{ UP "service: a\033[31m\n", "proxy.yaml:2:11: control character 0x1b\n" },
+	{ "\xef\xbb\xbf" UP "workers: 0\n", "proxy.yaml:2:10: workers: 0 is below the minimum 1\n" },
+	{ UP "# x\r\nworkers: 0\r\n", "proxy.yaml:3:10: workers: 0 is below the minimum 1\n" },
 	{ "workers: 0\nlisten: 80\n",
 		"*upstream: is missing*proxy.yaml:1:10: workers: 0 is*proxy.yaml:2:9: listen: 80 is*" },
 };
