@@ -1,0 +1,255 @@
+/* heads.c - what slowproxy adds to heads, and what it notes of them.
+ *
+ *   to the backend  X-Forwarded-For (appended), -Proto, -Host (kept when there), X-Request-ID, traceparent with our span
+ *   to the client   X-Response-Time, X-Request-ID, Server-Timing if wished
+ */
+#include "proxy_private.h"
+
+#include <string.h>
+
+#include <slowproxy/base/clock.h>
+
+/* --- ids --- */
+static bool all_zero(const uint8_t *bytes, size_t len)
+{
+	while (len > 0 && bytes[len - 1] == 0)
+		len--;
+	return len == 0;
+}
+
+static void random_id(char *out, size_t len)
+{
+	uint8_t bytes[16];
+	do
+		random_bytes(bytes, len);
+	while (all_zero(bytes, len)); /* W3C Trace Context: an id of zeros is none */
+	str_hex(out, bytes, len);
+}
+
+/* A random UUID (version 4) without its dashes. */
+void request_id_new(char out[33])
+{
+	uint8_t bytes[16];
+	random_bytes(bytes, sizeof bytes);
+	bytes[6] = (uint8_t)((bytes[6] & 0x0f) | 0x40);
+	bytes[8] = (uint8_t)((bytes[8] & 0x3f) | 0x80);
+	str_hex(out, bytes, sizeof bytes);
+}
+
+static const struct http_header *find(const struct http_head *head, enum http_name id)
+{
+	for (size_t i = 0; i < head->header_count; i++)
+		if (head->headers[i].id == id)
+			return &head->headers[i];
+	return NULL;
+}
+
+static void note_request_id(struct record *r, const struct http_head *head)
+{
+	const struct http_header *sent = find(head, HTTP_X_REQUEST_ID);
+	if (sent != NULL && http_request_id_sane(sent->value))
+		str_copy(r->request_id, sizeof r->request_id, sent->value.at, sent->value.len);
+	else
+		request_id_new(r->request_id);
+}
+
+/* The client's trace goes on under a span of ours, or a new one begins; sampled, as the SDKs' own default would be. */
+static void note_trace(struct exchange *x, const struct http_head *head)
+{
+	const struct http_header *sent = find(head, HTTP_TRACEPARENT);
+	struct record *r = x->record;
+	char parent_id[17];
+	x->trace_continued =
+		sent != NULL && http_traceparent_parse(sent->value, r->trace_id, parent_id, x->trace_flags);
+	if (!x->trace_continued) {
+		random_id(r->trace_id, 16);
+		memcpy(x->trace_flags, "01", 3);
+	}
+	random_id(r->span_id, 8);
+}
+
+/* --- the request --- */
+void heads_begin_record(struct exchange *x, const struct http_head *head)
+{
+	struct record *r = x->record;
+	uint64_t begin_ns = x->client->begin_ns;
+	r->began_wall_ns -= r->timeline.at[MARK_BEGIN] - begin_ns;
+	r->timeline.at[MARK_BEGIN] = begin_ns;
+	str_copy(r->method, sizeof r->method, head->method.at, head->method.len);
+	r->path_cut = !str_copy(r->path, sizeof r->path, head->path.at, head->path.len);
+	r->http_minor = head->minor;
+	str_copy(r->client_address, sizeof r->client_address, x->client->address, strlen(x->client->address));
+	r->threshold_ns = config_slow_threshold_ns(x->proxy->config, r->method, r->path);
+	note_request_id(r, head);
+	note_trace(x, head);
+}
+
+static void list_add(struct buf *out, const char *at, size_t len)
+{
+	if (len == 0)
+		return;
+	if (out->len != 0)
+		buf_add(out, ", ", 2);
+	buf_add(out, at, len);
+}
+
+/* What was there, in one line, and the client's address. A client on a unix socket has none. */
+static struct slice forwarded_for(struct exchange *x, const struct http_head *head)
+{
+	struct buf *out = &x->proxy->forwarded_for;
+	buf_reset(out);
+	for (size_t i = 0; i < head->header_count; i++)
+		if (head->headers[i].id == HTTP_X_FORWARDED_FOR)
+			list_add(out, head->headers[i].value.at, head->headers[i].value.len);
+	list_add(out, x->client->address, strlen(x->client->address));
+	return (struct slice){ out->data, out->len };
+}
+
+static bool has_value(const struct http_head *head, enum http_name id)
+{
+	const struct http_header *h = find(head, id);
+	return h != NULL && !h->hop_by_hop && h->value.len != 0;
+}
+
+static struct slice host_of(const struct upstream *u)
+{
+	return strncmp(u->text, "unix:", 5) == 0 ? SLICE("localhost") : slice_of(u->text);
+}
+
+/* "00-" trace-id "-" span-id "-" flags */
+static struct slice traceparent(const struct exchange *x, char out[56])
+{
+	memcpy(out, "00-", 3);
+	memcpy(out + 3, x->record->trace_id, 32);
+	out[35] = '-';
+	memcpy(out + 36, x->record->span_id, 16);
+	out[52] = '-';
+	memcpy(out + 53, x->trace_flags, 3);
+	return (struct slice){ out, 55 };
+}
+
+void heads_forward_request(struct exchange *x, const struct http_head *head, struct buf *out)
+{
+	char trace[56];
+	/* A proxy before us knows how its client came; only where nothing is said we say it. */
+	struct http_forward add = {
+		.host = host_of(x->upstream),
+		.forwarded_for = forwarded_for(x, head),
+		.request_id = slice_of(x->record->request_id),
+		.traceparent = traceparent(x, trace),
+		.drop_tracestate = !x->trace_continued,
+		.drop_underscore_names = true,
+	};
+	if (!has_value(head, HTTP_X_FORWARDED_PROTO))
+		add.forwarded_proto = SLICE("http");
+	if (!has_value(head, HTTP_X_FORWARDED_HOST))
+		add.forwarded_host = head->host;
+	http_write_request_head(out, head, &add);
+}
+
+/* --- the answer --- */
+static const uint64_t power_of_10[] = { 1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000,
+	1000000000 };
+
+static void add_number(struct buf *out, uint64_t n, unsigned width)
+{
+	char digits[20], *p = digits + sizeof digits;
+	do
+		*--p = (char)('0' + n % 10);
+	while ((n /= 10) != 0 || (size_t)(digits + sizeof digits - p) < width);
+	buf_add(out, p, (size_t)(digits + sizeof digits - p));
+}
+
+/* ns in a unit of 10^unit_power ns, rounded to `digits` decimals: 122600000 -> "0.123" */
+static void add_time(struct buf *out, uint64_t ns, unsigned unit_power, unsigned digits)
+{
+	digits = MIN(digits, unit_power);
+	uint64_t step = power_of_10[unit_power - digits];
+	uint64_t steps = (ns + step / 2) / step;
+	add_number(out, steps / power_of_10[digits], 1);
+	if (digits == 0)
+		return;
+	buf_add(out, ".", 1);
+	add_number(out, steps % power_of_10[digits], digits);
+}
+
+static bool has_named(const struct http_head *head, struct slice name)
+{
+	for (size_t i = 0; i < head->header_count; i++)
+		if (head->headers[i].name.len == name.len && slice_equal_nocase(head->headers[i].name, name))
+			return true;
+	return false;
+}
+
+static void add_response_time(struct proxy *p, uint64_t took_ns)
+{
+	const struct config *c = p->config;
+	buf_add(&p->extra, p->response_time_name.at, p->response_time_name.len);
+	buf_add(&p->extra, ": ", 2);
+	add_time(
+		&p->extra, took_ns, c->response_time.unit == CONFIG_UNIT_MS ? 6 : 9, c->response_time.digits);
+	buf_add(&p->extra, "\r\n", 2);
+}
+
+/* The phases so far, for the Timing tab of a browser. */
+static void add_server_timing(struct proxy *p, const struct record *r, uint64_t took_ns)
+{
+	buf_add_str(&p->extra, "Server-Timing: ");
+	for (enum phase phase = 0; phase < PHASE_DOWNLOAD; phase++) {
+		uint64_t ns;
+		if (!timeline_phase_ns(&r->timeline, phase, &ns))
+			continue;
+		buf_add_str(&p->extra, phase_names[phase]);
+		buf_add_str(&p->extra, ";dur=");
+		add_time(&p->extra, ns, 6, 3);
+		buf_add_str(&p->extra, ", ");
+	}
+	buf_add_str(&p->extra, "total;dur=");
+	add_time(&p->extra, took_ns, 6, 3);
+	buf_add_str(&p->extra, "\r\n");
+}
+
+static void add_request_id(struct proxy *p, const char *request_id)
+{
+	buf_add_str(&p->extra, "X-Request-ID: ");
+	buf_add_str(&p->extra, request_id);
+	buf_add(&p->extra, "\r\n", 2);
+}
+
+static bool wants_response_time(struct proxy *p, const struct http_head *from, struct slice *drop_name)
+{
+	enum config_existing existing = p->config->response_time.existing;
+	if (p->response_time_name.len == 0)
+		return false;
+	if (from == NULL || existing == CONFIG_EXISTING_APPEND)
+		return true;
+	if (existing == CONFIG_EXISTING_REPLACE) {
+		*drop_name = p->response_time_name;
+		return true;
+	}
+	return !has_named(from, p->response_time_name);
+}
+
+struct slice heads_extra(
+	struct proxy *p, const struct record *r, const struct http_head *from, struct slice *drop_name)
+{
+	uint64_t took_ns = r->timeline.at[MARK_RESPONSE_HEAD] - r->timeline.at[MARK_BEGIN];
+	buf_reset(&p->extra);
+	*drop_name = (struct slice){ NULL, 0 };
+	if (wants_response_time(p, from, drop_name))
+		add_response_time(p, took_ns);
+	if (p->config->response_time.server_timing)
+		add_server_timing(p, r, took_ns);
+	if (from == NULL || find(from, HTTP_X_REQUEST_ID) == NULL)
+		add_request_id(p, r->request_id);
+	return (struct slice){ p->extra.data, p->extra.len };
+}
+
+struct slice heads_extra_refused(struct proxy *p, uint64_t took_ns, const char *request_id)
+{
+	buf_reset(&p->extra);
+	if (p->response_time_name.len != 0)
+		add_response_time(p, took_ns);
+	add_request_id(p, request_id);
+	return (struct slice){ p->extra.data, p->extra.len };
+}

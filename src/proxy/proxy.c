@@ -1,0 +1,128 @@
+/* proxy.c - one loop's worth of proxy: what is shared by its clients, and its beginning and end.
+ *
+ *   serving -> draining (no accepts, idle clients closed) -> drained (told once) -> freed
+ */
+#include "proxy_private.h"
+
+#include <stdlib.h>
+
+#include <slowproxy/base/clock.h>
+#include <slowproxy/base/log.h>
+
+enum { BLOCK_BYTES = 32 << 10 };
+
+static void drain_over(void *context);
+
+struct proxy *proxy_new(struct loop *l, const struct config *config, const struct proxy_observer *observer)
+{
+	struct proxy *p = xcalloc(1, sizeof *p);
+	p->loop = l;
+	p->config = config;
+	if (observer != NULL)
+		p->observer = *observer;
+	list_init(&p->clients);
+	p->blocks.bytes = MAX(BLOCK_BYTES, config->limits.header_bytes + 1024);
+	p->request_limits = (struct http_limits){ .head_bytes = config->limits.header_bytes,
+		.headers = MIN(config->limits.headers, HTTP_MAX_HEADERS),
+		.body_bytes = config->limits.body_bytes };
+	p->response_limits = p->request_limits;
+	p->response_limits.headers = HTTP_MAX_HEADERS;
+	p->response_limits.body_bytes = 0;
+	timer_init(&p->drain_timer, l, drain_over, p);
+	p->response_time_name = slice_of(config->response_time.header);
+	upstreams_init(p);
+	return p;
+}
+
+void proxy_listen(struct proxy *p, int fd)
+{
+	struct listening *li = xcalloc(1, sizeof *li);
+	li->listener = listener_new(p->loop, fd, client_accepted, p);
+	li->next = p->listening;
+	p->listening = li;
+}
+
+static void stop_listening(struct proxy *p)
+{
+	while (p->listening != NULL) {
+		struct listening *li = p->listening;
+		p->listening = li->next;
+		listener_free(li->listener);
+		free(li);
+	}
+}
+
+/* Whatever runs is cut; called when the time is over and when the proxy is freed. */
+static void cut_all(struct proxy *p)
+{
+	while (!list_empty(&p->clients)) {
+		struct client *c = LIST_ENTRY(list_first(&p->clients), struct client, node);
+		if (c->exchange != NULL)
+			exchange_cut(c->exchange, OUTCOME_SHUTDOWN, "the proxy is shutting down");
+		client_close(c, false);
+	}
+}
+
+static void tell_drained(struct proxy *p)
+{
+	void (*drained)(void *context) = p->drained;
+	p->drained = NULL;
+	timer_stop(&p->drain_timer);
+	if (drained != NULL)
+		drained(p->drained_context);
+}
+
+static void drain_over(void *context)
+{
+	struct proxy *p = context;
+	if (p->counters.exchanges != 0)
+		log_warn("drain: %u exchanges still ran when timeouts.drain was over; they are cut",
+			p->counters.exchanges);
+	cut_all(p);
+	tell_drained(p);
+}
+
+void proxy_drain(struct proxy *p, void (*drained)(void *context), void *context)
+{
+	p->drained = drained;
+	p->drained_context = context;
+	p->draining = true;
+	stop_listening(p);
+	list_for_each_safe (node, &p->clients)
+		client_drain(LIST_ENTRY(node, struct client, node));
+	/* From the loop, never from here: the caller is not ready for the call yet. */
+	timer_start(&p->drain_timer, p->counters.exchanges == 0 ? 0 : p->config->timeouts.drain_ns);
+}
+
+void proxy_exchange_ended(struct proxy *p)
+{
+	p->counters.exchanges--;
+	if (p->draining && !p->freeing && p->drained != NULL && p->counters.exchanges == 0)
+		timer_start(&p->drain_timer, 0);
+}
+
+void proxy_count(struct proxy *p, enum outcome outcome)
+{
+	p->counters.outcomes[outcome]++;
+}
+
+const struct proxy_counters *proxy_counters(const struct proxy *p)
+{
+	return &p->counters;
+}
+
+void proxy_free(struct proxy *p)
+{
+	if (p == NULL)
+		return;
+	p->freeing = true;
+	stop_listening(p);
+	cut_all(p);
+	timer_clear(&p->drain_timer);
+	upstreams_clear(p);
+	exchanges_clear(p);
+	blocks_clear(&p->blocks);
+	buf_clear(&p->extra);
+	buf_clear(&p->forwarded_for);
+	loop_defer_free(p->loop, p, free);
+}
