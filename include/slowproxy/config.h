@@ -128,6 +128,7 @@ struct config_source {
 	char *const *environment; /* as environ; NULL: none is read */
 	const char *const *flags; /* pairs "slow.threshold", "200ms"; lent for the call */
 	size_t flag_count;        /* number of pairs */
+	bool quiet; /* a child that loads again what its parent has loaded: it does not warn a second time */
 };
 
 /* Reads, checks and completes. On success an owned config. On failure NULL, and every error found is in errors, sorted

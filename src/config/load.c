@@ -23,6 +23,11 @@ struct loader {
 	struct memory scratch;
 };
 
+static bool has_file(const struct loader *l)
+{
+	return l->reader.source->file_name != NULL && l->reader.source->yaml != NULL;
+}
+
 static void take(struct loader *l, const struct config_row *row, const struct node *node)
 {
 	l->own->origins[row - config_rows] = (struct value_origin){ node->at.origin, node->at.line };
@@ -136,7 +141,7 @@ static void load_section(struct loader *l, const struct config_section *section,
 static bool load_file(struct loader *l)
 {
 	bool complete;
-	if (l->reader.source->yaml == NULL)
+	if (!has_file(l))
 		return true;
 	const struct node *root = node_read_yaml(l->reader.source, &l->scratch, &l->problems, &complete);
 	if (root != NULL)
@@ -194,8 +199,7 @@ static void load_flags(struct loader *l)
 
 static void check_required(struct loader *l)
 {
-	bool has_file = l->reader.source->yaml != NULL;
-	struct place at = { .origin = has_file ? ORIGIN_FILE : ORIGIN_FLAG };
+	struct place at = { .origin = has_file(l) ? ORIGIN_FILE : ORIGIN_FLAG };
 	for (size_t i = 0; i < config_row_count; i++) {
 		const struct config_row *row = &config_rows[i];
 		if (!row_required(row) || l->own->origins[i].origin != ORIGIN_DEFAULT)
@@ -256,10 +260,10 @@ struct config *config_load(const struct config_source *source, struct buf *error
 		check_required(&l);
 
 	bool good = l.problems.count == 0;
-	if (good)
-		warn(&l);
-	else
+	if (!good)
 		problems_print(&l.problems, errors);
+	else if (!source->quiet)
+		warn(&l);
 	problems_clear(&l.problems);
 	memory_clear(&l.scratch);
 	if (good)

@@ -614,6 +614,42 @@ static void flags_and_variables_are_named_in_errors(void **state)
 	attempt_clear(&a);
 }
 
+static void count_lines(void *context, const char *line, size_t len)
+{
+	(void)line;
+	(void)len;
+	++*(int *)context;
+}
+
+/* Without a file name there is no file, even if its bytes are lent. What is odd is warned of, once. */
+static void odd_things_are_warned_of_once(void **state)
+{
+	(void)state;
+	int lines = 0;
+	struct buf errors = { 0 };
+	const char *environment[] = { "SLOWPROXY_WORKER=2", "SLOWPROXY_SERVICE_HOST=10.0.0.1",
+		"SLOWPROXY_PORT=tcp://a", NULL };
+	const char *flags[] = { "upstream", "a:1", "capture.arm_after", "1s" };
+	struct config_source source = {
+		.yaml = "", .environment = (char *const *)environment, .flags = flags, .flag_count = 2
+	};
+	log_setup(&(struct log_settings){
+		.level = LOG_WARN, .role = "test", .sink = count_lines, .context = &lines });
+	for (int quiet = 0; quiet < 2; quiet++) {
+		source.quiet = quiet;
+		struct config *c = config_load(&source, &errors);
+		assert_non_null(c);
+		config_free(c);
+		assert_int_equal(lines,
+			2); /* arm_after, and SLOWPROXY_WORKER; Kubernetes' own variables are left alone */
+	}
+	log_setup(&(struct log_settings){ .level = LOG_ERROR, .role = "test" });
+	source.flag_count = 0;
+	assert_null(config_load(&source, &errors));
+	assert_memory_equal(errors.data, "upstream: is missing", 20);
+	buf_clear(&errors);
+}
+
 /* $OTEL_SERVICE_NAME names the service unless something stronger does. */
 static void otel_service_name_is_the_default(void **state)
 {
@@ -796,6 +832,7 @@ int main(void)
 		cmocka_unit_test(the_strongest_source_wins),
 		cmocka_unit_test(flags_alone_are_enough),
 		cmocka_unit_test(flags_and_variables_are_named_in_errors),
+		cmocka_unit_test(odd_things_are_warned_of_once),
 		cmocka_unit_test(otel_service_name_is_the_default),
 		cmocka_unit_test(directory_follows_what_is_writable),
 		cmocka_unit_test(keys_are_known),
