@@ -32,6 +32,7 @@ struct config *role_config_load(const struct options *options)
 		.environment = environ,
 		.flags = options->flags,
 		.flag_count = options->flag_count,
+		.quiet = true, /* the parent has warned already */
 	};
 	struct buf errors = { 0 };
 	struct config *config = config_load(&source, &errors);
