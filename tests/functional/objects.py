@@ -206,9 +206,9 @@ def gunicorn(folder, workers=1, worker_class="sync", app="wsgi_app:app", app_dir
     return Backend(name, argv, folder, address, **options)
 
 
-def stdlib_python(folder, python, name="stdlib-python", **options):
+def stdlib_python(folder, python, name="stdlib-python", script=APPS / "stdlib_app.py", **options):
     port = free_port()
-    return Backend(name, [python, APPS / "stdlib_app.py", port], folder, f"127.0.0.1:{port}", **options)
+    return Backend(name, [python, script, port], folder, f"127.0.0.1:{port}", **options)
 
 
 def perl(folder):
@@ -461,12 +461,12 @@ class Load:
 class Proxy(Process):
     """slowproxy with a configuration made of the defaults below and what the test says."""
 
-    def __init__(self, folder, upstream, name="slowproxy", prefix=(), stdout=None, wait=True, folder_mode=0o777, **settings):
+    def __init__(self, folder, upstream, name="slowproxy", prefix=(), stdout=None, wait=True, binary=BINARY, **settings):
         self.folder = pathlib.Path(folder)
         self.listen = settings.pop("listen", None) or f"127.0.0.1:{free_port()}"
         self.profiles = self.folder / f"{name}-profiles"
         self.profiles.mkdir(exist_ok=True)
-        self.profiles.chmod(folder_mode)
+        self.profiles.chmod(0o777)
         self.config = {
             "listen": self.listen,
             "upstream": getattr(upstream, "address", upstream),
@@ -477,7 +477,7 @@ class Proxy(Process):
         }
         self.config_path = self.folder / f"{name}.yaml"
         self.rewrite(**settings)
-        super().__init__(name, [*prefix, BINARY, "-c", self.config_path], folder, stdout=stdout)
+        super().__init__(name, [*prefix, binary, "-c", self.config_path], folder, stdout=stdout)
         self.client = Client(self.listen)
         if wait:
             try:

@@ -2,11 +2,12 @@
 import os
 import pathlib
 import re
+import shutil
 import signal
 
 import pytest
 
-from objects import (APPS, DEMO, PYTHON, SANITIZED, Proxy, context_switches, cpu_ticks, line_of, perl, profile_files,
+from objects import (APPS, BINARY, DEMO, PYTHON, SANITIZED, Proxy, context_switches, cpu_ticks, line_of, perl, profile_files,
                      stdlib_python, until)
 
 APP = DEMO / "app.py"
@@ -183,15 +184,13 @@ def test_a_backend_that_is_not_python(make_proxy, folder):
 def test_no_permission(folder):
     """slowproxy without privileges, the worker of another user: denied, with a sentence that says what to do."""
     os.chmod(folder, 0o777)
-    backend = stdlib_python_as(folder, 65534)
-    proxy = Proxy(folder, backend, prefix=["setpriv", "--reuid", "1", "--regid", "1", "--clear-groups", "--inh-caps=-all",
-                                           "--bounding-set=-all"])
+    # Copies, since the checkout may lie where only root can go.
+    binary, script = (shutil.copy(path, folder) for path in (BINARY, APPS / "stdlib_app.py"))
+    backend = stdlib_python(folder, PYTHON, name="other-user", script=script, user=65534, group=65534, extra_groups=[])
+    proxy = Proxy(folder, backend, binary=binary, prefix=["setpriv", "--reuid", "1", "--regid", "1", "--clear-groups",
+                                                          "--inh-caps=-all", "--bounding-set=-all"])
     line = check_unexplained(proxy, "/blocking", {"denied", "no_worker"})
     assert re.search(r"SYS_PTRACE|same user|uid|root|permission", line["capture_reason"]), line
-
-
-def stdlib_python_as(folder, uid):
-    return stdlib_python(folder, PYTHON, name="other-user", user=uid, group=uid, extra_groups=[])
 
 
 @pytest.mark.core
