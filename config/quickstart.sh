@@ -163,7 +163,7 @@ slow_requests="
 "
 
 get() {
-	curl -s -o "$folder/body" -D "$folder/head" -w '%{http_code} %{time_total}' "http://127.0.0.1:$port$1" >"$folder/result" ||
+	curl -s -o "$folder/body" -D "$folder/head" -w '%{http_code} %{time_total}\n' "http://127.0.0.1:$port$1" >"$folder/result" ||
 		die "GET $1 got no answer"
 	read -r code took <"$folder/result"
 	time=$(tr -d '\r' <"$folder/head" | sed -n 's/^[Xx]-[Rr]esponse-[Tt]ime: //p')

@@ -100,7 +100,7 @@ def test_hostile_paths_stay_one_valid_line(scripted, make_proxy):
         connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 
     proxy = make_proxy(scripted(script))
-    for path in (b"/" + b"%22%0a\"'{}"[:6] + b"x'{}", b"/" + b"long/" * 1600):
+    for path in (b"/%22%0a%ff'$;--(&", b"/" + b"long/" * 1600):
         proxy.client.exchange_raw(b"GET " + path + b" HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n")
     until(lambda: len(proxy.slow_lines()) == 2, "both lines")
     for raw in proxy.output().splitlines():
@@ -150,12 +150,18 @@ def test_no_line_is_lost_and_nobody_waits_when_stdout_is_not_read(scripted, fold
 
 def test_dropped_lines_are_counted(scripted, folder):
     """When even the queue is full, lines are dropped, not requests; and it is said how many."""
+    def script(connection):
+        while True:
+            connection.read_head()
+            threading.Event().wait(0.002)
+            connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
     ours, theirs = os.pipe()
-    proxy = Proxy(folder, scripted(keep_answering()), stdout=os.fdopen(theirs, "wb"), slow={"threshold": "1ns"},
+    proxy = Proxy(folder, scripted(script), stdout=os.fdopen(theirs, "wb"), slow={"threshold": "1ms"},
                   capture={"enabled": False}, logs={"slow": "stdout", "queue_lines": 64})
     try:
         counted = Load(proxy.listen, folder, seconds=2).finish()
-        assert counted["requests"] > 1000 and counted["bad_status"] == 0 and counted["socket_errors"] == 0
+        assert counted["requests"] > 500 and counted["bad_status"] == 0 and counted["socket_errors"] == 0
         said = []
 
         def read():
