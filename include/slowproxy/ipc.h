@@ -89,10 +89,10 @@ struct ipc_head {
 
 /* Our socket to the backend, by which the sampler finds who holds the other end. */
 struct ipc_connection {
-	uint16_t family; /* AF_INET, AF_INET6, AF_UNIX */
-	uint16_t our_port, peer_port;
+	uint16_t family;              /* AF_INET, AF_INET6, AF_UNIX */
+	uint16_t our_port, peer_port; /* as in a sockaddr: network order, the addresses too */
 	uint16_t unused;
-	uint8_t our_address[16], peer_address[16]; /* network order; AF_INET uses the first four bytes */
+	uint8_t our_address[16], peer_address[16]; /* AF_INET uses the first four bytes */
 	uint64_t our_inode;                        /* AF_UNIX */
 };
 
@@ -109,12 +109,25 @@ struct ipc_capture_stop {
 	uint64_t wants_end; /* 0: no CAPTURE_END is awaited */
 };
 
-/* status is an enum capture_status of record.h, which this room need not know. */
+/* What the sampler can say of a capture. */
+enum ipc_status {
+	IPC_STATUS_OK,
+	IPC_STATUS_PARTIAL,
+	IPC_STATUS_DENIED,
+	IPC_STATUS_UNSUPPORTED,
+	IPC_STATUS_NOT_PYTHON,
+	IPC_STATUS_NO_WORKER,    /* nobody we can see owns the other end */
+	IPC_STATUS_NOT_ACCEPTED, /* still in the backlog */
+	IPC_STATUS_GONE,         /* the worker ended */
+	IPC_STATUS_BUDGET,       /* a bound of the sampler was reached */
+	IPC_STATUS_END
+};
+
 struct ipc_target {
 	struct ipc_head head; /* worker: 0 while there is none */
 	uint64_t id;
 	int32_t pid;
-	uint32_t status;
+	uint32_t status; /* enum ipc_status */
 	char python[32];
 	char server[32];
 	char reason[IPC_REASON_BYTES];
@@ -137,27 +150,44 @@ struct ipc_stack {
 	uint32_t unused;
 };
 
+enum ipc_lane_kind { IPC_LANE_LOOP, IPC_LANE_THREAD, IPC_LANE_TASK, IPC_LANE_KIND_END };
+
 struct ipc_lane {
 	struct ipc_head head;
 	uint32_t id;
-	uint32_t kind; /* enum profile_lane_kind */
+	uint32_t kind; /* enum ipc_lane_kind */
 	uint64_t native;
 	char name[64];
+};
+
+enum ipc_state {
+	IPC_STATE_UNKNOWN,
+	IPC_STATE_RUNNING,
+	IPC_STATE_BLOCKED,
+	IPC_STATE_GIL_WAIT,
+	IPC_STATE_IDLE,
+	IPC_STATE_AWAITING,
+	IPC_STATE_END
 };
 
 struct ipc_sample {
 	uint32_t lane;
 	uint32_t stack; /* 0: nothing was readable */
 	int16_t syscall;
-	uint8_t state; /* enum profile_state */
+	uint8_t state; /* enum ipc_state */
 	uint8_t holds_gil;
+};
+
+enum {
+	IPC_TICK_FAILED = 1, /* the worker could not be read */
+	IPC_TICK_TASKS = 2 /* the look went over asyncio tasks too; not every one does, when there are many */
 };
 
 struct ipc_tick { /* followed by sample_count samples */
 	struct ipc_head head;
 	uint64_t at_ns;
 	uint32_t sample_count;
-	uint32_t failed; /* the worker could not be read at this tick */
+	uint32_t flags;
 };
 
 struct ipc_reset {

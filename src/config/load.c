@@ -242,8 +242,20 @@ static void warn(struct loader *l)
 	}
 }
 
-struct config *config_load(const struct config_source *source, struct buf *errors)
+/* Some editors begin a file with a byte order mark, which says nothing in UTF-8. */
+static struct config_source without_mark(const struct config_source *given)
 {
+	struct config_source source = *given;
+	if (source.yaml != NULL && source.yaml_len >= 3 && memcmp(source.yaml, "\xef\xbb\xbf", 3) == 0) {
+		source.yaml += 3;
+		source.yaml_len -= 3;
+	}
+	return source;
+}
+
+struct config *config_load(const struct config_source *given, struct buf *errors)
+{
+	const struct config_source unmarked = without_mark(given), *source = &unmarked;
 	struct config *c = xcalloc(1, sizeof *c);
 	struct config_private *own = xcalloc(1, sizeof *own);
 	struct loader l = { .own = own, .problems = { .source = source } };

@@ -77,30 +77,37 @@ static bool bytes_check(const struct config_source *source, struct problems *pro
 	return true;
 }
 
+/* The list or map that is being filled, or NULL at the top. */
+static struct node *innermost(const struct builder *b)
+{
+	return b->depth != 0 ? b->open[b->depth - 1] : NULL;
+}
+
 /* Puts a finished or just opened node where it belongs. */
 static bool builder_place(struct builder *b, struct node *n)
 {
+	struct node *parent = innermost(b);
 	if (++b->nodes > NODES_MAX) {
 		problem_add(b->problems, n->at, NULL, "more than %d values in one file", NODES_MAX);
 		return false;
 	}
-	if (b->depth == 0) {
+	if (parent == NULL) {
 		b->root = n;
 		return true;
 	}
-	unsigned top = b->depth - 1;
-	if (b->open[top]->kind == NODE_MAP) {
-		n->key = b->key[top];
-		n->key_at = b->key_at[top];
-		b->key[top] = NULL;
+	if (parent->kind == NODE_MAP) {
+		n->key = b->key[b->depth - 1];
+		n->key_at = b->key_at[b->depth - 1];
+		b->key[b->depth - 1] = NULL;
 	}
-	node_append(b->open[top], n);
+	node_append(parent, n);
 	return true;
 }
 
 static bool expects_key(const struct builder *b)
 {
-	return b->depth != 0 && b->open[b->depth - 1]->kind == NODE_MAP && b->key[b->depth - 1] == NULL;
+	const struct node *parent = innermost(b);
+	return parent != NULL && parent->kind == NODE_MAP && b->key[b->depth - 1] == NULL;
 }
 
 static bool refuse_key(struct builder *b, struct place at)

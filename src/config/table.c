@@ -195,7 +195,8 @@ const struct config_row config_rows[] = {
 		.def = "",
 		.check = check_template,
 		.example = "/items/{id},/users/{id}/orders",
-		.doc = "Templates of your routes, so that /items/42 is told as /items/{id}; the first that matches wins. "
+		.doc = "Templates of your routes, so that /items/42 is told as /items/{id}; where several match, literal "
+		       "text wins over parameters. "
 		       "As a flag: divided by commas." },
 
 	{ .key = "logs.slow",

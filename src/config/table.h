@@ -30,12 +30,11 @@ enum row_flag {
 struct config_row {
 	const char *key; /* "capture.rate": at most one dot; the part before it is the section */
 	enum config_type type;
-	size_t at; /* of its field in struct config */
-	const char
-		*def; /* as a user would write it on the command line; NULL with ROW_REQUIRED or def_find */
+	unsigned flags;             /* enum row_flag */
+	size_t at;                  /* of its field in struct config */
+	const char *def;            /* as on the command line; NULL with ROW_REQUIRED or def_find */
 	uint64_t min, max;          /* of a number, a duration in ns, a size in bytes; max 0: unbounded */
 	const char *const *choices; /* of TYPE_CHOICE: words in the order of the enum, then NULL */
-	unsigned flags;
 	const char *(*check)(const char *text); /* of a text: NULL or a sentence */
 	/* A default that depends on the machine; def_doc says in words how. */
 	const char *(*def_find)(const struct config_source *source, struct memory *memory);

@@ -264,7 +264,7 @@ static void read_addresses(struct value_reader *r, const struct config_row *row,
 
 	list->items = memory_alloc(r->memory, count * sizeof *list->items);
 	list->count = count;
-	for (size_t i = 0; i < count; i++, item = item->next)
+	for (size_t i = 0; i < count && item != NULL; i++, item = item->next)
 		read_address_at(r, row, item, item_key(r, row, node, i), &list->items[i]);
 }
 
@@ -276,7 +276,7 @@ static void read_texts(struct value_reader *r, const struct config_row *row, con
 
 	list->items = memory_alloc(r->memory, count * sizeof *list->items);
 	list->count = count;
-	for (size_t i = 0; i < count; i++, item = item->next)
+	for (size_t i = 0; i < count && item != NULL; i++, item = item->next)
 		list->items[i] = read_checked_text(r, row, item, item_key(r, row, node, i));
 }
 
@@ -359,7 +359,7 @@ static void read_slow_routes(struct value_reader *r, const struct config_row *ro
 	const struct node *item = list_items(r, row, node, &count);
 	list->items = memory_alloc(r->memory, count * sizeof *list->items);
 	list->count = count;
-	for (size_t i = 0; i < count; i++, item = item->next)
+	for (size_t i = 0; i < count && item != NULL; i++, item = item->next)
 		read_route(r, row, item, item_key(r, row, node, i), &list->items[i]);
 }
 

@@ -63,29 +63,26 @@ static enum http_error content_length_parse(struct slice value, uint64_t *length
 	return HTTP_OK;
 }
 
+/* A coding with its parameters, but not chunked: that may stand only once, and last. */
+static bool is_other_coding(struct slice coding)
+{
+	const char *parameter = memchr(coding.at, ';', coding.len);
+	if (parameter != NULL)
+		coding = slice_trim(coding.at, parameter);
+	return is_token(coding) && !slice_equal_nocase(coding, SLICE("chunked"));
+}
+
 /* Which error a Transfer-Encoding that is not "chunked" deserves: 501 where chunked is the last of several codings. */
 static enum http_error coding_error(struct slice value)
 {
-	static const struct slice chunked = SLICE("chunked");
-	const char *comma = memrchr(value.at, ',', value.len);
-	if (comma == NULL)
-		return HTTP_ERR_TRANSFER_ENCODING;
-	if (!slice_equal_nocase(slice_trim(comma + 1, value.at + value.len), chunked))
-		return HTTP_ERR_TRANSFER_ENCODING;
-	struct slice rest = { value.at, (size_t)(comma - value.at) }, item;
-	while (rest.len != 0) {
-		const char *end = memchr(rest.at, ',', rest.len);
-		const char *stop = end ? end : rest.at + rest.len;
-		item = slice_trim(rest.at, stop);
-		rest = (struct slice){ end ? end + 1 : stop,
-			end ? rest.len - (size_t)(end + 1 - rest.at) : 0 };
-		const char *parameter = item.len ? memchr(item.at, ';', item.len) : NULL;
-		if (parameter)
-			item = slice_trim(item.at, parameter);
-		if (!is_token(item) || slice_equal_nocase(item, chunked))
+	const char *p = value.at, *end = p + value.len, *comma;
+	while ((comma = memchr(p, ',', (size_t)(end - p))) != NULL) {
+		if (!is_other_coding(slice_trim(p, comma)))
 			return HTTP_ERR_TRANSFER_ENCODING;
+		p = comma + 1;
 	}
-	return HTTP_ERR_TRANSFER_CODING;
+	bool chunked_last = slice_equal_nocase(slice_trim(p, end), SLICE("chunked"));
+	return chunked_last ? HTTP_ERR_TRANSFER_CODING : HTTP_ERR_TRANSFER_ENCODING;
 }
 
 static enum http_error framing_parse(

@@ -1,0 +1,43 @@
+/* history.h - the recent looks at one worker, each kept once however many requests wait on it.
+ *
+ *   history ── tick, tick, tick ...        oldest first; bounded in time and bytes
+ *                 \ samples + a reference to the dictionary they speak
+ *
+ *   history_cut [from .. to] -> a profile of its own for one record
+ */
+#ifndef SLOWPROXY_CAPTURE_HISTORY_H
+#define SLOWPROXY_CAPTURE_HISTORY_H
+
+#include <slowproxy/base/list.h>
+
+#include "dictionary.h"
+
+struct history {
+	uint32_t worker; /* key; 0: of a sampler that is gone */
+	unsigned users;  /* subjects that will want a cut */
+	struct list ticks;
+	size_t bytes;
+};
+
+/* What a stretch of time holds. */
+struct window {
+	uint64_t from_ns, to_ns;
+	uint64_t period_ns;
+	uint32_t ticks, failed, suspect; /* out */
+};
+
+struct history *history_new(uint32_t worker);
+void history_free(struct history *h);
+/* Files a tick; returns how many of its samples made sense. */
+size_t history_add(struct history *h, struct dictionary *d, const struct ipc_tick *m);
+/* Samples of these instants shall not be shown. */
+void history_suspect(struct history *h, uint64_t from_ns, uint64_t to_ns);
+void history_trim(struct history *h, uint64_t before_ns);
+/* Drops the oldest tick; false: there is none. */
+bool history_drop_oldest(struct history *h);
+
+/* Owned; NULL when there is no sample in the window. Each sample stands for the time until the next look, the first one also
+ * for the time since the window began; but for no more than five periods: what happened in a longer hole nobody saw. */
+struct profile *history_cut(struct history *h, struct window *w);
+
+#endif

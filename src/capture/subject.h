@@ -1,0 +1,87 @@
+/* subject.h - an exchange that grew older than capture.arm_after, and the desk all of them lie on.
+ *
+ *   began ──> young list ──arm_after──> WAITING ──START sent──> STARTED ──ended, slow──> ENDING ──END, or 250 ms──> finished
+ *                                          ^                       |  `──max_duration──> SHOWN ──ended──> finished
+ *                                          `──the sampler is gone──'
+ *   A fast one leaves from any state at once.
+ */
+#ifndef SLOWPROXY_CAPTURE_SUBJECT_H
+#define SLOWPROXY_CAPTURE_SUBJECT_H
+
+#include <slowproxy/capture.h>
+#include <slowproxy/ipc.h>
+
+#include "dictionary.h"
+#include "history.h"
+
+enum subject_state {
+	SUBJECT_NEW,
+	SUBJECT_WAITING, /* START could not be sent yet: no upstream connection, no sampler, no room in the channel */
+	SUBJECT_STARTED,
+	SUBJECT_ENDING, /* ended slow; the sampler's last word is awaited */
+	SUBJECT_SHOWN,  /* captured up to capture.max_duration, no longer since */
+	SUBJECT_STATE_COUNT
+};
+
+struct subject {
+	struct list_node node;   /* among those of its state */
+	struct list_node by_age; /* among all that may still be cut, oldest first */
+	enum subject_state state;
+	struct record *record;
+	uint64_t id;
+	uint64_t armed_ns;
+	uint64_t give_up_ns; /* ENDING: waits no longer than this */
+	bool answered;       /* ENDING: the last word has come */
+	/* What the sampler said of it. */
+	struct history *history; /* counted in users; NULL: no worker is known */
+	bool heard;              /* TARGET came */
+	enum ipc_status status;
+	uint64_t found_ns;            /* when a readable worker was known */
+	bool was_queued;              /* NOT_ACCEPTED was said meanwhile */
+	struct capture_result target; /* pid, python, server, reason */
+};
+
+struct capture {
+	struct loop *loop;
+	const struct config *config;
+	struct capture_sink sink;
+	struct capture_counters counters;
+
+	int channel; /* -1: none */
+	struct watch *watch;
+	bool silent; /* did not answer in time; nothing is awaited from it until it speaks again */
+	struct dictionary *dictionary;
+	struct map histories; /* worker key -> struct history * */
+	uint64_t garbage;
+
+	struct list young; /* records, in the order they began */
+	struct timer arm_timer;
+	struct list subjects[SUBJECT_STATE_COUNT];
+	size_t ending_count;
+	struct list by_age;
+	struct map by_id;
+	uint64_t next_id;
+	struct timer chores_timer;
+};
+
+/* --- subject.c --- */
+struct subject *subject_new(struct capture *c, struct record *r);
+void subject_free(struct capture *c, struct subject *s);
+/* The one place where a subject changes its state. */
+void subject_enter(struct capture *c, struct subject *s, enum subject_state next);
+void subject_history_set(struct capture *c, struct subject *s, struct history *h);
+/* Fills result from what is known, with the profile of [armed .. until]. */
+void subject_result(struct capture *c, struct subject *s, uint64_t until_ns, struct capture_result *result);
+/* Sends START. false: not possible now. */
+MUST_CHECK bool subject_start(struct capture *c, struct subject *s);
+MUST_CHECK bool subject_stop(struct capture *c, struct subject *s, bool wants_end);
+
+/* --- hear.c --- */
+void capture_hear(void *capture); /* the channel is readable */
+/* true: nothing more is there to be heard now. */
+bool capture_hear_some(struct capture *c);
+void capture_channel_lost(struct capture *c);
+/* Keeps what histories hold in bounds. */
+void capture_trim(struct capture *c);
+
+#endif
