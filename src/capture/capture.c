@@ -169,13 +169,13 @@ static void end_slow(struct capture *c, struct subject *s)
 		finish_over_budget(c, s);
 		return;
 	}
-	bool asked = s->state == SUBJECT_STARTED && subject_stop(c, s, true);
 	if (s->state == SUBJECT_WAITING) {
 		finish_subject(c, s);
 		return;
 	}
+	s->asked = subject_stop(c, s, true);
 	subject_enter(c, s, SUBJECT_ENDING);
-	s->give_up_ns = asked && !c->silent ? clock_now_ns() + answer_within_ns : 0;
+	s->give_up_ns = c->silent ? 0 : clock_now_ns() + answer_within_ns;
 	chores_wake(c);
 }
 
@@ -210,6 +210,19 @@ static void waiting_start(struct capture *c)
 			subject_enter(c, s, SUBJECT_STARTED);
 		else if (c->channel < 0 || c->counters.messages_dropped != dropped)
 			return; /* no room for any other either */
+	}
+}
+
+/* Those whose STOP found no room. */
+static void ending_ask(struct capture *c)
+{
+	list_for_each (node, &c->subjects[SUBJECT_ENDING]) {
+		struct subject *s = LIST_ENTRY(node, struct subject, node);
+		if (s->asked || s->answered)
+			continue;
+		s->asked = subject_stop(c, s, true);
+		if (!s->asked)
+			return;
 	}
 }
 
@@ -269,6 +282,7 @@ static void chores(void *capture)
 	uint64_t now = clock_now_ns();
 	bool heard_all = capture_hear_some(c);
 	ending_finish(c, heard_all, now);
+	ending_ask(c);
 	waiting_start(c);
 	show_due(c, &c->subjects[SUBJECT_STARTED], now);
 	show_due(c, &c->subjects[SUBJECT_WAITING], now);

@@ -31,6 +31,7 @@ struct subject {
 	uint64_t id;
 	uint64_t armed_ns;
 	uint64_t give_up_ns; /* ENDING: waits no longer than this */
+	bool asked;          /* ENDING: STOP was sent */
 	bool answered;       /* ENDING: the last word has come */
 	/* What the sampler said of it. */
 	struct history *history; /* counted in users; NULL: no worker is known */
