@@ -306,7 +306,8 @@ size_t http_write_chunk_size(char *out, uint64_t len)
 	while ((len >>= 4) != 0);
 	size_t n = (size_t)(digits + sizeof digits - p);
 	memcpy(out, p, n);
-	memcpy(out + n, "\r\n", 2);
+	out[n] = '\r';
+	out[n + 1] = '\n';
 	return n + 2;
 }
 
