@@ -38,6 +38,9 @@ static void decode_interpreter_frame(const struct py_layout *l, const uint8_t *b
 	out->previous = word_at(bytes, l->frame_previous);
 	out->ip = word_at(bytes, l->frame_ip);
 	out->owner = bytes[l->frame_owner];
+	out->function =
+		l->call == CALL_UNPROVEN || bytes[l->frame_is_entry] ? 0 : word_at(bytes, l->frame_function);
+	out->stack_depth = int_at(bytes, l->frame_stack_depth);
 }
 
 frame_decode_fn *frame_decoder(enum frame_shape kind)
@@ -57,7 +60,9 @@ struct walk {
 	size_t cursor;        /* the region that was hit last: the next is likely the one after it */
 	size_t heap_frames;
 	uint64_t oldest_chunk; /* of those that were read; 0 none */
-	bool whole;            /* nothing was in doubt so far */
+	uint64_t
+		callee; /* the function of the frame above, when its caller must still show it; 0 otherwise */
+	bool whole;     /* nothing was in doubt so far */
 	bool root_proven;
 };
 
@@ -164,23 +169,59 @@ bool frame_resolve(struct py_process *p, const struct frame_words *words, struct
 	return true;
 }
 
+/* Of the last two frames one is not what it was when the other was read: it is not known which. */
+static void insert_doubt(struct walk *w)
+{
+	struct raw_frame caller = w->t->raw[--w->t->raw_count];
+	add_raw(w, PY_FRAME_UNREADABLE, NULL, 0);
+	add_raw(w, PY_FRAME_PYTHON, caller.code, caller.unit);
+}
+
+/* A call leaves the function it called just above the caller's stack, where it stays until the callee returns. */
+static bool shows_callee(
+	const struct walk *w, uint64_t addr, const struct region *r, const struct frame_words *words)
+{
+	uint64_t at = addr - r->addr + w->p->layout.frame_locals + 8ull * (uint32_t)words->stack_depth;
+	if (words->stack_depth < 0 || at + 16 > r->len)
+		return false;
+	const uint8_t *above = w->t->bytes + r->at + at; /* (nothing, function) or (function, self) */
+	return word_at(above, 0) == w->callee || word_at(above, 8) == w->callee;
+}
+
+/* A subscript that was specialised to a Python __getitem__ calls it without putting it there. */
+static bool calls_getitem(struct walk *w, const struct frame_words *words)
+{
+	uint8_t opcode;
+	uint64_t at = words->ip - (uint64_t)UNIT_BYTES * w->p->layout.getitem_units_back;
+	return mem_read(w->p->mem, at, &opcode, sizeof opcode) && opcode == w->p->layout.getitem_opcode;
+}
+
+/* Did this frame call the one above, as far as it can be told? */
+static bool calls_callee(
+	struct walk *w, uint64_t addr, const struct region *r, const struct frame_words *words)
+{
+	if (w->callee == 0 || !r->chunk)
+		return true;
+	return shows_callee(w, addr, r, words) || calls_getitem(w, words);
+}
+
 /* A frame on the data stack takes its place below the younger one. */
 static void place(struct walk *w, uint64_t addr, const struct region *r, const struct frame_words *words)
 {
 	const struct py_layout *l = &w->p->layout;
-	const struct raw_frame *raw = &w->t->raw[w->t->raw_count - 1];
+	uint32_t bytes = w->t->raw[w->t->raw_count - 1].code->frame_bytes;
+	bool calls = calls_callee(w, addr, r, words);
+	w->callee = words->owner == l->owner_generator ? 0 : words->function;
+	if (!calls)
+		insert_doubt(w);
 	if (!r->chunk) {
 		/* Only a running coroutine is linked to its caller: one that is a root was suspended meanwhile. */
 		w->root_proven = l->tstate_chunk == PY_NONE && words->owner != l->owner_generator;
 		return;
 	}
 	size_t chunk = (size_t)(r - w->t->regions);
-	if (!adjoins(w, addr, chunk, raw->code->frame_bytes)) {
-		struct raw_frame kept = *raw;
-		w->t->raw_count--;
-		add_raw(w, PY_FRAME_UNREADABLE, NULL, 0);
-		add_raw(w, PY_FRAME_PYTHON, kept.code, kept.unit);
-	}
+	if (calls && !adjoins(w, addr, chunk, bytes))
+		insert_doubt(w);
 	w->younger = addr;
 	w->younger_chunk = chunk;
 	w->root_proven =
@@ -204,10 +245,12 @@ static uint64_t step(struct walk *w, uint64_t addr)
 	w->p->ops.frame_decode(l, w->t->bytes + r->at + (addr - r->addr), &words);
 	if (words.owner == l->owner_shim) {
 		w->root_proven = words.previous == 0;
+		w->callee = 0;
 		return words.previous;
 	}
 	size_t region = (size_t)(r - w->t->regions);
 	if (!frame_resolve(w->p, &words, &raw)) {
+		w->callee = 0;
 		add_raw(w, PY_FRAME_UNREADABLE, NULL, 0);
 		return words.previous;
 	}
@@ -243,7 +286,7 @@ void frames_resolve(struct thread *t)
 {
 	size_t count = t->raw_count, skipped = 0;
 	if (count > FRAMES_MAX) {
-		skipped = count - FRAMES_MAX + 1; /* one of the frames shown is the mark itself */
+		skipped = count - FRAMES_MAX;
 		count = FRAMES_MAX;
 	}
 	if (t->frame_capacity < count) {

@@ -21,6 +21,8 @@ enum { FRAMES_MAX = 1024, FRAMES_LEAF_KEPT = 768 };
 /* A frame as its bytes tell it. */
 struct frame_words {
 	uint64_t code, previous, ip;
+	uint64_t function; /* what was called, when its caller still shows it; else 0 */
+	int32_t stack_depth;
 	uint8_t owner;
 };
 

@@ -45,6 +45,8 @@
 	F(frame, previous)                                                                                   \
 	F(frame, ip)                                                                                         \
 	F(frame, stack_depth)                                                                                \
+	F(frame, function)                                                                                   \
+	F(frame, is_entry)                                                                                   \
 	F(frame, owner)                                                                                      \
 	F(frame, locals)                                                                                     \
 	F(code, size)                                                                                        \
@@ -90,6 +92,8 @@ enum frame_top { TOP_THROUGH_CFRAME, TOP_IN_THREAD_STATE };
 enum frame_shape { FRAME_INTERPRETER };
 /* How the size of a frame on the data stack follows from its code object. */
 enum frame_extent { EXTENT_LOCALS_AND_STACK, EXTENT_STORED };
+/* How a caller proves whom it called. */
+enum call_proof { CALL_UNPROVEN, CALL_LEAVES_FUNCTION };
 /* What tells where a line begins. */
 enum line_table_kind { LINES_LOCATIONS };
 /* Who holds the GIL. */
@@ -107,14 +111,17 @@ struct py_layout {
 	enum frame_top top;
 	enum frame_shape shape;
 	enum frame_extent extent;
+	enum call_proof call;
 	enum line_table_kind lines;
 	enum gil_kind gil;
 	enum attrs_kind attrs;
 	enum int_kind ints;
 	uint32_t dict_values_header; /* bytes before the first value of a split dict */
-	uint8_t owner_generator;     /* frame.owner of a frame inside a generator or coroutine */
-	uint8_t owner_shim;          /* of a frame that is not Python's; OWNER_NONE when there is none */
-	uint8_t owner_last;          /* the greatest that makes sense */
+	uint8_t getitem_opcode; /* a call without such proof, and where it is seen from the frame's instruction */
+	uint8_t getitem_units_back;
+	uint8_t owner_generator; /* frame.owner of a frame inside a generator or coroutine */
+	uint8_t owner_shim;      /* of a frame that is not Python's; OWNER_NONE when there is none */
+	uint8_t owner_last;      /* the greatest that makes sense */
 	int8_t gen_suspended_from, gen_suspended_to; /* gen.state while suspended */
 	int8_t gen_created, gen_running;
 	const char *const *task_sets; /* names in asyncio.tasks that hold all tasks, NULL-terminated */

@@ -130,11 +130,22 @@ static void note_identity(struct py_process *p, struct thread *t)
 	state_files_close(&t->files);
 }
 
+/* A torn list may run in a circle. */
+static bool listed_already(const struct look *look, uint64_t addr)
+{
+	for (size_t i = look->listed_count; i-- > 0;) {
+		if (look->listed[i]->addr == addr)
+			return true;
+	}
+	return false;
+}
+
 static void list_threads(struct look *look, uint64_t first)
 {
 	struct py_process *p = look->p;
 	for (uint64_t addr = first; addr != 0;) {
-		if (!addr_plausible(addr) || look->listed_count >= THREADS_LISTED_MAX) {
+		if (!addr_plausible(addr) || look->listed_count >= THREADS_LISTED_MAX ||
+			listed_already(look, addr)) {
 			look->list_whole = false;
 			return;
 		}

@@ -1,0 +1,145 @@
+"""Interpreters to read, and the reader under test."""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+import pytest
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+TOOL = os.environ.get("PYSTACK_TOOL", str(ROOT / "build/tests/pystack/pystack_tool"))
+DUMP = os.environ.get("SLOWPROXY_BIN", TOOL)
+READABLE = {(3, 11)}
+PYENV = pathlib.Path(os.environ.get("PYENV_ROOT", "/root/.pyenv")) / "versions"
+
+
+def version_of(python):
+    try:
+        run = subprocess.run([python, "-c", "import sys; print(*sys.version_info[:3])"], capture_output=True, text=True, timeout=20)
+        return tuple(map(int, run.stdout.split())) or None
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return None
+
+
+def find_interpreters():
+    """{path: version} of every CPython 3 at hand: the system's and pyenv's."""
+    candidates = ["/usr/bin/python3", *sorted(map(str, PYENV.glob("*/bin/python3")))]
+    found = {}
+    for python in candidates:
+        version = version_of(python) if os.access(python, os.X_OK) else None
+        if version and version[0] == 3:
+            found[python] = version
+    return found
+
+
+FOUND = find_interpreters()
+GOOD = [p for p, v in FOUND.items() if v[:2] in READABLE]
+OTHERS = [p for p, v in FOUND.items() if v[:2] not in READABLE]
+
+
+def name_of(python):
+    return ".".join(map(str, FOUND[python]))
+
+
+def pytest_report_header(config):
+    return [f"interpreters read: {', '.join(f'{p} ({name_of(p)})' for p in GOOD) or 'NONE FOUND'}",
+            f"interpreters that must be refused: {', '.join(map(name_of, OTHERS)) or 'none found, those cases are skipped'}",
+            f"reader: {TOOL}, dump: {DUMP}"]
+
+
+def pytest_generate_tests(metafunc):
+    if "python" in metafunc.fixturenames:
+        metafunc.parametrize("python", GOOD, ids=name_of)
+    if "other_python" in metafunc.fixturenames:
+        metafunc.parametrize("other_python", OTHERS, ids=name_of)
+
+
+def until(question, what, seconds=20):
+    """Asks until the answer is true, and returns it."""
+    end = time.monotonic() + seconds
+    while True:
+        answer = question()
+        if answer:
+            return answer
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {seconds} s: {what}")
+        time.sleep(0.02)
+
+
+class Target:
+    """A Python process that runs one of apps/, or some text."""
+
+    def __init__(self, python, source, *args):
+        path = HERE / "apps" / source if source.endswith(".py") else None
+        command = [python, str(path)] if path else [python, "-c", source]
+        self.process = subprocess.Popen([*command, *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        self.pid = self.process.pid
+        self.path = path
+
+    def ready(self):
+        """Waits for the line "ready"."""
+        assert self.process.stdout.readline().strip() == "ready"
+        return self
+
+    def line(self, mark):
+        """The number of the line marked `# at MARK`."""
+        for number, text in enumerate(self.path.read_text().splitlines(), 1):
+            if text.endswith(f"# {mark}"):
+                return number
+        raise KeyError(mark)
+
+    def end(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def start():
+    targets = []
+
+    def start_one(python, source, *args):
+        targets.append(Target(python, source, *args))
+        return targets[-1]
+
+    yield start_one
+    for target in targets:
+        target.end()
+
+
+def dump(pid, **options):
+    """The dump as JSON; asserts that it worked."""
+    run = subprocess.run([DUMP, "dump", "--pid", str(pid), "--json"], capture_output=True, text=True, timeout=30, **options)
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
+
+
+def refusal(pid, prefix=()):
+    """The sentence with which a dump is refused."""
+    run = subprocess.run([*prefix, DUMP, "dump", "--pid", str(pid)], capture_output=True, text=True, timeout=30)
+    assert run.returncode != 0 and run.stdout == "", run.stdout
+    assert run.stderr.count("\n") == 1, run.stderr
+    return run.stderr
+
+
+def watch(pid, seconds, *options):
+    """Samples flat out: (counts by name, {stack as "root;...;leaf": count})."""
+    run = subprocess.run([TOOL, "watch", str(pid), str(seconds), *options], capture_output=True, text=True, timeout=seconds + 30)
+    assert run.returncode == 0, run.stderr
+    head, *stacks = run.stdout.splitlines()
+    words = head.split()
+    counts = {words[i]: int(words[i + 1]) for i in (0, 2, 4)}
+    counts["last"] = head.split(" last ")[1].split(" unchanged ")[0]
+    return counts, {text: int(count) for count, text in (s.split(" ", 1) for s in stacks)}
+
+
+def stacks_of(document):
+    """{thread name: [(function, line), ...]}, leaf first."""
+    return {t["thread_name"]: frames_of(t) for t in document["threads"]}
+
+
+def frames_of(holder):
+    return [(f["name"], f.get("line")) for f in holder["frames"]]

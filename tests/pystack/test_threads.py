@@ -1,0 +1,187 @@
+"""Threads of living processes: their stacks, lines, names and states."""
+import re
+
+import pytest
+
+from conftest import dump, frames_of, stacks_of, until, watch
+
+
+def thread(document, name):
+    return next(t for t in document["threads"] if t["thread_name"] == name)
+
+
+def test_each_thread_is_at_its_line(python, start):
+    """Threads that stand still are shown with their own names, functions and exact lines, from leaf to root."""
+    app = start(python, "many.py").ready()
+    document = until(lambda: (d := dump(app.pid)) and "driver" in stacks_of(d) and d, "all names")
+    stacks = stacks_of(document)
+    assert stacks["sleeper"][:2] == [("sleep_here", app.line("at sleeper")), ("sleep_outer", app.line("called by sleeper"))]
+    assert stacks["sleeper"][-1][0] == "Thread._bootstrap"
+    assert stacks["locked"][0] == ("wait_for_lock", app.line("at locked"))
+    assert stacks["driver"][:2] == [("generate", app.line("at generating")), ("drive", app.line("at driving"))]
+    assert stacks["pool_0"][0][0] == "_worker"
+    assert stacks["MainThread"][-1][0] == "<module>"
+    assert document["unreadable"] == 0
+
+
+def test_states(python, start):
+    """Sleeping is blocked, an empty pool and an empty loop are idle, spinning threads run or wait for the GIL."""
+    app = start(python, "many.py", "spin").ready()
+    seen = set()
+
+    def seen_all():
+        document = dump(app.pid)
+        holders = [t["thread_name"] for t in document["threads"] if t["owns_gil"]]
+        assert len(holders) <= 1
+        assert set(holders) <= {"spinner-0", "spinner-1", "MainThread"}, holders
+        for name in ("spinner-0", "spinner-1"):
+            state = thread(document, name)["state"]
+            assert state in ("running", "gil_wait"), state
+            seen.add(state)
+        return seen == {"running", "gil_wait"} and document
+
+    document = until(seen_all, "a spinner that runs, and one that waits for the GIL")
+    assert thread(document, "sleeper")["state"] == "blocked"
+    assert thread(document, "locked")["state"] == "blocked"
+    until(lambda: thread(dump(app.pid), "pool_0")["state"] == "idle", "an idle pool thread")
+    until(lambda: thread(dump(app.pid), "MainThread")["state"] == "idle", "an idle event loop")
+    main = thread(document, "MainThread")
+    assert main["is_main"] and main["runs_event_loop"] and main["os_thread_id"] == app.pid
+
+
+def test_a_blocked_loop_is_not_idle(python, start):
+    """time.sleep inside a coroutine: the loop's thread is blocked, and the frames of the running coroutines are in its stack."""
+    app = start(python, """
+import asyncio, time
+async def inner():
+    print("ready", flush=True); time.sleep(3600)
+async def outer():
+    await inner()
+asyncio.run(outer())
+""").ready()
+    main = until(lambda: (m := thread(dump(app.pid), "MainThread"))["state"] == "blocked" and m, "blocked in sleep")
+    assert main["runs_event_loop"]
+    assert frames_of(main)[:2] == [("inner", 4), ("outer", 6)]
+    assert frames_of(main)[-1][0] == "<module>"
+
+
+def test_deep_recursion(python, start):
+    """2000 frames over several chunks: leaf and root are shown, what lies between is marked as left out."""
+    app = start(python, """
+import sys, time
+sys.setrecursionlimit(5000)
+def dive(n):
+    if n:
+        return dive(n - 1)
+    print("ready", flush=True)
+    time.sleep(3600)
+dive(2000)
+""").ready()
+    frames = stacks_of(dump(app.pid))["MainThread"]
+    assert len(frames) == 1024
+    assert frames[0] == ("dive", 8) and frames[1] == ("dive", 6)
+    assert frames[-1] == ("<module>", 9)
+    assert frames.count(("<truncated>", None)) == 1
+    assert ("<unreadable>", None) not in frames
+
+
+@pytest.mark.parametrize("depth", [1, 100, 300, 900])
+def test_every_depth_is_counted(python, start, depth):
+    """Up to 1024 frames, every one is there."""
+    app = start(python, """
+import sys, time
+sys.setrecursionlimit(5000)
+def dive(n, a=1, b=2, *c):
+    if n > 1:
+        return dive(n - 1, a, b, *c)
+    print("ready", flush=True)
+    time.sleep(3600)
+dive(int(sys.argv[1]))
+""", str(depth)).ready()
+    frames = stacks_of(dump(app.pid))["MainThread"]
+    assert [f[0] for f in frames] == ["dive"] * depth + ["<module>"]
+
+
+
+
+def test_a_storm_of_generators(python, start):
+    """Frames that come and go as fast as Python can: hardly a stack that cannot be, hardly one that was not read whole."""
+    app = start(python, """
+def helper(n): return n + 1
+def gen_a(n):
+    for i in range(n): yield helper(i)
+def gen_b(n):
+    yield from gen_a(n)
+def gen_c(n):
+    for x in gen_b(n): yield x
+def run():
+    while True:
+        for x in gen_c(3): helper(x)
+        for x in gen_a(2): pass
+print("ready", flush=True)
+run()
+""").ready()
+    counts, stacks = watch(app.pid, 2)
+    assert counts["failed"] == 0
+    legal = re.compile(r"<module>;run(;helper|(;gen_c)?(;gen_b)?(;gen_a)?(;helper)?)$")
+    marked = sum(n for s, n in stacks.items() if "<" in s.replace("<module>", ""))
+    wrong = {s: n for s, n in stacks.items() if "<" not in s.replace("<module>", "") and not legal.match(s)}
+    assert counts["taken"] > 1000
+    assert sum(wrong.values()) <= counts["taken"] * 0.002, wrong
+    assert marked <= counts["taken"] * 0.02, (marked, counts)
+    assert any("gen_a" in s for s in stacks)
+
+
+def test_alternating_call_trees(python, start):
+    """Different functions in the same places all the time: stacks that cannot be are at most 2 in 1000."""
+    app = start(python, """
+def a3(): return 1
+def a2(x): return a3() + x
+def a1(x, y): return a2(x) + y
+def b3(p, q, r): return p
+def b2(p, q): return b3(p, q, 1)
+def b1(p): return b2(p, 2)
+def run():
+    while True:
+        a1(1, 2); b1(3)
+print("ready", flush=True)
+run()
+""").ready()
+    counts, stacks = watch(app.pid, 2)
+    legal = re.compile(r"<module>;run(;a1(;a2(;a3)?)?|;b1(;b2(;b3)?)?)?$")
+    wrong = {s: n for s, n in stacks.items() if "<" not in s.replace("<module>", "") and not legal.match(s)}
+    assert sum(wrong.values()) <= counts["taken"] * 0.002, (wrong, counts)
+    assert counts["degraded"] <= counts["taken"] * 0.02, counts
+
+
+def test_threads_are_born_and_die(python, start):
+    """Threads that live for a moment do not disturb the reading of the others, and none stays behind."""
+    app = start(python, """
+import threading
+def short(): sum(range(500))
+def run():
+    while True:
+        batch = [threading.Thread(target=short) for _ in range(8)]
+        for t in batch: t.start()
+        for t in batch: t.join()
+print("ready", flush=True)
+run()
+""").ready()
+    counts, stacks = watch(app.pid, 2)
+    assert counts["failed"] <= counts["taken"] * 0.01, counts
+    assert any(s.endswith("short") for s in stacks)
+    assert sum(n for s, n in stacks.items() if s.startswith("<module>;run")) > counts["taken"] * 0.9
+    assert len(dump(app.pid)["threads"]) <= 9
+
+
+def test_many_threads(python, start):
+    """200 threads: all of them, each with its name and its leaf."""
+    app = start(python, """
+import threading, time
+def stay(): time.sleep(3600)
+for i in range(200): threading.Thread(target=stay, name=f"t{i}", daemon=True).start()
+print("ready", flush=True)
+time.sleep(3600)
+""").ready()
+    stacks = until(lambda: (s := stacks_of(dump(app.pid))) and len(s) == 201 and s, "201 names")
+    assert all(stacks[f"t{i}"][0] == ("stay", 3) for i in range(200))
