@@ -147,7 +147,8 @@ struct http_forward {
 };
 
 /* Writes the head for upstream: the client's headers in order, case and spelling, without hop-by-hop ones and those replaced;
- * framing generated from head->framing; HTTP/1.1 always; upgrade kept when head->upgrade. */
+ * framing generated from head->framing; HTTP/1.1 always; upgrade kept when head->upgrade. Lines are copied in runs, so the
+ * headers must still lie in the buffer they were read from; set hop_by_hop to leave one out. */
 void http_write_request_head(struct buf *out, const struct http_head *head, const struct http_forward *add);
 
 struct http_respond {

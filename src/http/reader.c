@@ -222,6 +222,9 @@ static enum http_event read_head(
 	struct http_reader *r, const char *bytes, size_t len, size_t *used, struct http_head *head)
 {
 	size_t skipped = 0;
+	r->head_begun = false;
+	if (len == 0)
+		return HTTP_EVENT_MORE;
 	enum http_error error = skip_empty_lines(r, bytes, len, &skipped);
 	if (error != HTTP_OK)
 		return fail(r, error);

@@ -171,9 +171,35 @@ static void floods_are_bounded(void **state)
 	buf_clear(&out);
 }
 
-/* --- writing --- */
-
 static struct http_head head; /* lent to the reader by every test below */
+
+static void asking_without_bytes_says_only_what_is_known(void **state)
+{
+	(void)state;
+	static const char text[] = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx";
+	struct http_reader *r = http_reader_new(HTTP_REQUEST_MESSAGE, &usual_limits);
+	struct slice body;
+	size_t used, at = 0;
+	for (int turn = 0; turn < 2; turn++) {
+		assert_int_equal(http_read(r, NULL, 0, &used, &head, &body), HTTP_EVENT_MORE);
+		assert_int_equal(http_read_end(r), HTTP_EVENT_MORE);
+		assert_int_equal(http_read(r, text, sizeof text - 1, &used, &head, &body), HTTP_EVENT_HEAD);
+		at = used;
+		assert_int_equal(http_read(r, NULL, 0, &used, &head, &body), HTTP_EVENT_MORE);
+		assert_int_equal(http_read(r, text + at, 1, &used, &head, &body), HTTP_EVENT_BODY);
+		assert_int_equal(http_read(r, NULL, 0, &used, &head, &body), HTTP_EVENT_DONE);
+		assert_int_equal(http_read(r, text, 1, &used, &head, &body), HTTP_EVENT_DONE);
+		assert_int_equal(used, 0);
+		http_reader_reset(r);
+	}
+	assert_int_equal(http_read(r, "<", 1, &used, &head, &body), HTTP_EVENT_FAILED);
+	assert_int_equal(http_read(r, text, sizeof text - 1, &used, &head, &body), HTTP_EVENT_FAILED);
+	assert_int_equal(http_reader_error(r), HTTP_ERR_REQUEST_LINE);
+	http_reader_free(r);
+	http_reader_free(NULL);
+}
+
+/* --- writing --- */
 
 static struct http_reader *read_head(enum http_kind kind, const char *text, bool answers_head)
 {
@@ -447,6 +473,7 @@ int main(void)
 		cmocka_unit_test(an_answer_to_head_has_no_body_whatever_its_headers_say),
 		cmocka_unit_test(limits_hold_to_the_byte),
 		cmocka_unit_test(floods_are_bounded),
+		cmocka_unit_test(asking_without_bytes_says_only_what_is_known),
 		cmocka_unit_test(request_heads_pass_byte_for_byte),
 		cmocka_unit_test(request_targets_are_written_in_origin_form),
 		cmocka_unit_test(forwarding_headers_replace_the_clients),
