@@ -4,7 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HOLE_PERIODS = 5 };
+enum {
+	HOLE_PERIODS = 5,
+	GUESS_MAX = 63,
+	PROFILE_SAMPLES_MAX =
+		10000 /* about 320 KiB; 30 s of a worker with many tasks would be many megabytes */
+};
 
 struct tick {
 	struct list_node node;
@@ -12,7 +17,7 @@ struct tick {
 	uint64_t at_ns;
 	uint32_t flags;
 	bool suspect;
-	uint64_t thread_weight_ns, task_weight_ns; /* for the cut at work */
+	uint64_t thread_weight_ns, task_weight_ns; /* of the cut at work; 0: not used in it */
 	uint32_t sample_count;
 	struct ipc_sample samples[];
 };
@@ -109,10 +114,11 @@ static bool usable(const struct tick *t)
 	return (t->flags & IPC_TICK_FAILED) == 0 && !t->suspect;
 }
 
-/* Counts, and names the event loops first: they are the lanes a reader looks at first. */
-static void window_survey(struct history *h, struct window *w, struct profile *p)
+/* Counts, and names the event loops first: they are the lanes a reader looks at first. Returns how many samples there are. */
+static size_t window_survey(struct history *h, struct window *w, struct profile *p)
 {
 	const struct dictionary *last = NULL;
+	size_t samples = 0;
 	w->ticks = w->failed = w->suspect = 0;
 	list_for_each (node, &h->ticks) {
 		struct tick *t = LIST_ENTRY(node, struct tick, node);
@@ -123,51 +129,83 @@ static void window_survey(struct history *h, struct window *w, struct profile *p
 		last = t->dictionary;
 		w->failed += (t->flags & IPC_TICK_FAILED) != 0;
 		w->suspect += t->suspect;
-		w->ticks += usable(t);
-		for (uint32_t i = 0; usable(t) && i < t->sample_count; i++) {
+		if (!usable(t))
+			continue;
+		w->ticks++;
+		samples += t->sample_count;
+		for (uint32_t i = 0; i < t->sample_count; i++) {
 			uint32_t lane = t->samples[i].lane;
 			if (t->dictionary->lanes[lane - 1].kind == IPC_LANE_LOOP)
 				(void)dictionary_lane_to(t->dictionary, lane, p);
 		}
 	}
+	return samples;
 }
 
-/* A series of looks, walked backwards: what the look before the one at hand has to know. */
-struct series {
-	uint64_t next_ns;   /* the look after it, or the end of the window */
-	uint64_t *earliest; /* where the weight of the earliest look so far lies */
-	uint64_t earliest_ns;
+/* Looks at threads and looks at tasks are two series: the second may be sparser. When there are more samples than a profile
+ * may have, only every stride-th look of each is used, and stands for more time. */
+static bool series_has(const struct window *w, const struct tick *t, bool tasks)
+{
+	return in_window(w, t) && usable(t) && (!tasks || (t->flags & IPC_TICK_TASKS) != 0);
+}
+
+/* The distances between looks, as far as needed for a fair guess of the usual one. */
+struct distances {
+	uint64_t ns[GUESS_MAX]; /* sorted */
+	size_t count;
 };
 
-static void series_weigh(struct series *s, const struct window *w, uint64_t at_ns, uint64_t *weight)
+static void distances_add(struct distances *d, uint64_t ns)
 {
-	*weight = MIN(s->next_ns - at_ns, HOLE_PERIODS * w->period_ns);
-	s->next_ns = at_ns;
-	s->earliest = weight;
-	s->earliest_ns = at_ns;
+	if (d->count == GUESS_MAX)
+		return; /* the first ones have said it */
+	size_t at = d->count++;
+	for (; at > 0 && d->ns[at - 1] > ns; at--)
+		d->ns[at] = d->ns[at - 1];
+	d->ns[at] = ns;
 }
 
-/* The first look also stands for the time since the window began. */
-static void series_begin(struct series *s, const struct window *w)
+/* The longest time one look may stand for. */
+static uint64_t series_hole_ns(const struct window *w, const struct distances *d)
 {
-	if (s->earliest != NULL)
-		*s->earliest += MIN(s->earliest_ns - w->from_ns, HOLE_PERIODS * w->period_ns);
+	return HOLE_PERIODS * MAX(w->period_ns, d->count != 0 ? d->ns[(d->count - 1) / 2] : 0);
 }
 
-/* Looks at threads and looks at tasks are two series: the second may be sparser. */
-static void window_weigh(struct history *h, const struct window *w)
+static uint64_t *series_weight(struct tick *t, bool tasks)
 {
-	struct series threads = { .next_ns = w->to_ns }, tasks = { .next_ns = w->to_ns };
-	for (struct list_node *node = h->ticks.head.prev; node != &h->ticks.head; node = node->prev) {
+	return tasks ? &t->task_weight_ns : &t->thread_weight_ns;
+}
+
+/* Gives every look of the series its time; 0: it is not used. */
+static void series_weigh(struct history *h, const struct window *w, bool tasks, size_t stride)
+{
+	struct tick *before = NULL;
+	struct distances distances = { .count = 0 };
+	uint64_t last_ns = 0;
+	size_t seen = 0;
+	list_for_each (node, &h->ticks) {
 		struct tick *t = LIST_ENTRY(node, struct tick, node);
-		if (!in_window(w, t) || !usable(t))
+		*series_weight(t, tasks) = 0;
+		if (!series_has(w, t, tasks) || seen++ % stride != 0)
 			continue;
-		series_weigh(&threads, w, t->at_ns, &t->thread_weight_ns);
-		if ((t->flags & IPC_TICK_TASKS) != 0)
-			series_weigh(&tasks, w, t->at_ns, &t->task_weight_ns);
+		if (last_ns != 0)
+			distances_add(&distances, t->at_ns - last_ns);
+		last_ns = t->at_ns;
+		*series_weight(t, tasks) = 1; /* used; its time follows */
 	}
-	series_begin(&threads, w);
-	series_begin(&tasks, w);
+	uint64_t hole = series_hole_ns(w, &distances);
+	list_for_each (node, &h->ticks) {
+		struct tick *t = LIST_ENTRY(node, struct tick, node);
+		if (*series_weight(t, tasks) == 0)
+			continue;
+		if (before != NULL)
+			*series_weight(before, tasks) += MIN(t->at_ns - before->at_ns, hole) - 1;
+		else
+			*series_weight(t, tasks) += MIN(t->at_ns - w->from_ns, hole);
+		before = t;
+	}
+	if (before != NULL) /* never 0, or it would count as not used */
+		*series_weight(before, tasks) += MAX(MIN(w->to_ns - before->at_ns, hole), UINT64_C(1)) - 1;
 }
 
 static void tick_cut(const struct tick *t, struct profile *p)
@@ -175,8 +213,11 @@ static void tick_cut(const struct tick *t, struct profile *p)
 	for (uint32_t i = 0; i < t->sample_count; i++) {
 		const struct ipc_sample *s = &t->samples[i];
 		bool is_task = t->dictionary->lanes[s->lane - 1].kind == IPC_LANE_TASK;
+		uint64_t weight_ns = is_task ? t->task_weight_ns : t->thread_weight_ns;
+		if (weight_ns == 0)
+			continue;
 		profile_add_sample(p, &(struct profile_sample){ .at_ns = t->at_ns,
-					      .weight_ns = is_task ? t->task_weight_ns : t->thread_weight_ns,
+					      .weight_ns = weight_ns,
 					      .lane = dictionary_lane_to(t->dictionary, s->lane, p),
 					      .stack = dictionary_stack_to(t->dictionary, s->stack, p),
 					      .state = (uint8_t)states[s->state],
@@ -188,8 +229,9 @@ static void tick_cut(const struct tick *t, struct profile *p)
 struct profile *history_cut(struct history *h, struct window *w)
 {
 	struct profile *p = profile_new();
-	window_survey(h, w, p);
-	window_weigh(h, w);
+	size_t stride = window_survey(h, w, p) / PROFILE_SAMPLES_MAX + 1;
+	series_weigh(h, w, false, stride);
+	series_weigh(h, w, true, stride);
 	list_for_each (node, &h->ticks) {
 		struct tick *t = LIST_ENTRY(node, struct tick, node);
 		if (in_window(w, t) && usable(t))

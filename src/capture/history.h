@@ -37,7 +37,8 @@ void history_trim(struct history *h, uint64_t before_ns);
 bool history_drop_oldest(struct history *h);
 
 /* Owned; NULL when there is no sample in the window. Each sample stands for the time until the next look, the first one also
- * for the time since the window began; but for no more than five periods: what happened in a longer hole nobody saw. */
+ * for the time since the window began; but for no more than five times the usual distance: what happened in a longer hole
+ * nobody saw. A window with more than some ten thousand samples is thinned out evenly. */
 struct profile *history_cut(struct history *h, struct window *w);
 
 #endif

@@ -860,10 +860,10 @@ static void weights_are_exact(void **state)
 	history_tick(h, d, 120, 0, 1);
 	history_tick(h, d, 130, 0, 1); /* will be suspect */
 	history_tick(h, d, 140, 0, 1);
-	history_tick(h, d, 240, 0, 1);
-	history_tick(h, d, 260, 0, 1);
+	history_tick(h, d, 440, 0, 1);
+	history_tick(h, d, 460, 0, 1);
 	history_suspect(h, 121, 131);
-	struct window w = { .from_ns = 100, .to_ns = 250, .period_ns = 10 };
+	struct window w = { .from_ns = 100, .to_ns = 450, .period_ns = 10 };
 	struct profile *p = history_cut(h, &w);
 	assert_non_null(p);
 	assert_int_equal(w.ticks, 4);
@@ -872,10 +872,10 @@ static void weights_are_exact(void **state)
 	assert_int_equal(p->sample_count, 4);
 	assert_int_equal(p->samples[0].weight_ns, 5 + 15); /* since the window began, and to 120 */
 	assert_int_equal(p->samples[1].weight_ns, 20);     /* to 140 */
-	assert_int_equal(p->samples[2].weight_ns, 50);     /* of 100: five periods are the most */
+	assert_int_equal(p->samples[2].weight_ns, 100);    /* of 300: five usual distances are the most */
 	assert_int_equal(p->samples[3].weight_ns, 10);     /* to the end */
 	profile_free(p);
-	w = (struct window){ .from_ns = 141, .to_ns = 239, .period_ns = 10 };
+	w = (struct window){ .from_ns = 141, .to_ns = 439, .period_ns = 10 };
 	assert_null(history_cut(h, &w));
 	history_free(h);
 	dictionary_unref(d);
@@ -895,6 +895,37 @@ static void tasks_have_their_own_series(void **state)
 	assert_int_equal(p->samples[0].weight_ns, 10 + 20);
 	assert_int_equal(p->samples[1].weight_ns, 10);
 	assert_int_equal(p->samples[2].weight_ns, 10);
+	profile_free(p);
+	history_free(h);
+	dictionary_unref(d);
+}
+
+/* "a window with very many samples is thinned out evenly and still weighs as much" */
+static void large_windows_are_thinned(void **state)
+{
+	(void)state;
+	enum { TICKS = 3000, LANES = 50 };
+	struct dictionary *d = small_dictionary("f");
+	struct history *h = history_new(1);
+	static struct tick_message m;
+	static struct ipc_sample many[LANES];
+	for (int i = 0; i < LANES; i++)
+		many[i] = (struct ipc_sample){ .lane = i == 0 ? 1 : 2, .stack = 1, .syscall = -1 };
+	for (uint64_t i = 0; i < TICKS; i++) { /* every 16th looks at tasks */
+		tick_make(
+			&m, 1, i * 10 + 10, i % 16 == 0 ? IPC_TICK_TASKS : 0, i % 16 == 0 ? LANES : 1, many);
+		assert_int_equal(history_add(h, d, &m.tick), i % 16 == 0 ? LANES : 1);
+	}
+	struct window w = { .from_ns = 0, .to_ns = TICKS * 10 + 10, .period_ns = 10 };
+	struct profile *p = history_cut(h, &w);
+	assert_int_equal(w.ticks, TICKS);
+	assert_in_range(p->sample_count, 5000, 10000 + LANES);
+	uint64_t threads = 0, tasks = 0;
+	for (size_t i = 0; i < p->sample_count; i++)
+		*(p->lanes[p->samples[i].lane].kind == PROFILE_LANE_TASK ? &tasks : &threads) +=
+			p->samples[i].weight_ns;
+	assert_int_equal(threads, w.to_ns);
+	assert_int_equal(tasks, (LANES - 1) * w.to_ns);
 	profile_free(p);
 	history_free(h);
 	dictionary_unref(d);
@@ -940,6 +971,7 @@ int main(void)
 		cmocka_unit_test(free_finishes_all),
 		cmocka_unit_test(weights_are_exact),
 		cmocka_unit_test(tasks_have_their_own_series),
+		cmocka_unit_test(large_windows_are_thinned),
 		cmocka_unit_test(reset_in_mid_window),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
