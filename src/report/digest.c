@@ -2,11 +2,12 @@
  *
  * The worker is looked at tick by tick. In each tick one lane is the telling one:
  *
- *   event loop not idle  >  serving thread  >  serving task  >  other thread  >  other task  >  nothing: the worker is idle
+ *   event loop at work  >  serving thread  >  event loop waiting for the GIL  >  serving task  >  other thread  >  other task
  *
- * but for the loop, only lanes with user code count; "serving" ones also have a frame of a server or framework below it. From the
- * telling stacks come the split of the time and the line. All of it is of the whole process: which task is the
- * request's own is not known here, and the attribution says so.
+ * and when there is none of them the worker is idle. Threads and tasks count only with user code in their stack; "serving"
+ * ones also have code of a server below it. A loop without user code that waits for the GIL waits for such a thread, so the
+ * thread tells more. From the telling stacks come the split of the time and the line. All of it is of the whole process:
+ * which task is the request's own is not known here, and the attribution says so.
  */
 #include <slowproxy/report.h>
 
@@ -99,11 +100,11 @@ static int rank_of(const struct profile *p, const struct profile_sample *s, cons
 	if (s->state == PROFILE_UNKNOWN || s->state == PROFILE_IDLE || facts->told == NO_FRAME)
 		return 0;
 	if (kind == PROFILE_LANE_LOOP && !awaiting)
-		return 5;
+		return s->state == PROFILE_GIL_WAIT && !facts->user ? 4 : 6;
 	if (!facts->user)
 		return 0;
 	if (kind == PROFILE_LANE_THREAD && !awaiting)
-		return facts->serving ? 4 : 2;
+		return facts->serving ? 5 : 2;
 	if (kind == PROFILE_LANE_TASK && awaiting)
 		return facts->serving ? 3 : 1;
 	return 0;

@@ -42,7 +42,7 @@ static void add_doing(struct buf *out, const struct digest *d)
 		break;
 	case PROFILE_BLOCKED:
 		buf_add_str(out, loop ? ", blocking the event loop in a system call"
-				      : ", in a thread, in a system call");
+				      : ", blocked in a thread in a system call");
 		add_syscall(out, d);
 		break;
 	case PROFILE_GIL_WAIT:
