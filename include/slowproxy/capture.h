@@ -36,6 +36,8 @@ void capture_ended(struct capture *c, struct record *r);  /* moves */
 /* The sampler was started anew; -1: it is gone for now. Takes fd. */
 void capture_channel_replace(struct capture *c, int channel_fd);
 const struct capture_counters *capture_counters(const struct capture *c);
+/* The sampler owes an answer and has not spoken since. */
+bool capture_sampler_silent(const struct capture *c);
 /* Records still waiting are finished at once. */
 void capture_free(struct capture *c);
 

@@ -36,7 +36,6 @@ struct loop_thread {
 	struct capture *capture;
 	struct proxy *proxy;
 	struct timer watchdog; /* looks whether capture has found the sampler silent */
-	uint64_t losses_told;
 };
 
 struct proxy_role {
@@ -46,7 +45,9 @@ struct proxy_role {
 	int signal_fd;
 	struct loop_thread *threads;
 	uint32_t threads_draining;
-	bool draining;
+	uint64_t drain_within_ns; /* 0: no bound */
+	bool draining, retiring;  /* retiring: draining without a bound */
+	struct timer hurry;       /* TERM came while retiring: now there is a bound */
 };
 
 /* --- the seams between the rooms: proxy -> capture -> report --- */
@@ -74,11 +75,11 @@ static void on_finished(void *context, struct record *r)
 static void tell_parent_when_silent(void *context)
 {
 	struct loop_thread *t = context;
-	uint64_t losses = capture_counters(t->capture)->sampler_losses;
-	if (losses != t->losses_told) {
+	/* Said again for as long as it is so: the parent does not judge a sampler that was only just started. */
+	if (capture_sampler_silent(t->capture)) {
 		struct control_message m = { CONTROL_SAMPLER_SILENT, t->index };
-		if (ipc_send(FD_CONTROL, &m, sizeof m) == IPC_OK)
-			t->losses_told = losses;
+		if (ipc_send(FD_CONTROL, &m, sizeof m) != IPC_OK)
+			log_debug("the parent could not be told that the sampler does not answer");
 	}
 	timer_start(&t->watchdog, NS_PER_S);
 }
@@ -147,21 +148,46 @@ static void on_drained(void *context)
 static void loop_thread_drain(void *context)
 {
 	struct loop_thread *t = context;
-	proxy_drain(t->proxy, on_drained, t);
+	proxy_drain(t->proxy, t->role->drain_within_ns, on_drained, t);
 }
 
-static void drain(struct proxy_role *role)
+static void drain(struct proxy_role *role, uint64_t within_ns)
 {
-	if (role->draining) {
-		log_warn("second TERM: closing what is still open");
-		stop_all(role);
-		return;
-	}
 	role->draining = true;
+	role->drain_within_ns = within_ns;
 	role->threads_draining = role->config->workers;
 	log_info("draining: no new connections, waiting for the requests that are under way");
 	for (uint32_t i = 0; i < role->config->workers; i++)
 		loop_post(role->threads[i].loop, loop_thread_drain, &role->threads[i]);
+}
+
+static void hurry_over(void *context)
+{
+	stop_all(context);
+}
+
+static void on_term(struct proxy_role *role)
+{
+	uint64_t within_ns = role->config->timeouts.drain_ns;
+	if (!role->draining) {
+		drain(role, within_ns);
+	} else if (role->retiring) {
+		role->retiring = false;
+		if (within_ns != 0)
+			timer_start(&role->hurry, within_ns);
+	} else {
+		log_warn("second TERM: closing what is still open");
+		stop_all(role);
+	}
+}
+
+/* A new family serves under a new configuration; what runs here may take the time it needs. */
+static void on_retire(struct proxy_role *role)
+{
+	if (role->draining)
+		return;
+	role->retiring = true;
+	drain(role, 0);
 }
 
 static void on_signal(void *context)
@@ -170,7 +196,9 @@ static void on_signal(void *context)
 	struct signalfd_siginfo info;
 	while (read(role->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
 		if (info.ssi_signo == SIGTERM)
-			drain(role);
+			on_term(role);
+		else if (info.ssi_signo == SIGNAL_RETIRE)
+			on_retire(role);
 		else if (info.ssi_signo == SIGINT)
 			stop_all(role);
 	}
@@ -223,6 +251,7 @@ static int signals_to_fd(void)
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGNAL_RETIRE);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	signal(SIGHUP, SIG_IGN); /* the parent's to handle */
 	signal(SIGUSR1, SIG_IGN);
@@ -257,6 +286,7 @@ int proxy_role_run(const struct config *config)
 	log_through_report(role.report, config);
 
 	role.loop = loop_new();
+	timer_init(&role.hurry, role.loop, hurry_over, &role);
 	struct watch *signals = watch_new(role.loop, role.signal_fd, on_signal, &role);
 	struct watch *control = watch_new(role.loop, FD_CONTROL, on_control, &role);
 	role.threads = xcalloc(config->workers, sizeof *role.threads);
@@ -275,6 +305,7 @@ int proxy_role_run(const struct config *config)
 	for (uint32_t i = 0; i < config->workers; i++)
 		loop_free(role.threads[i].loop);
 	free(role.threads);
+	timer_clear(&role.hurry);
 	watch_free(signals);
 	watch_free(control);
 	loop_free(role.loop);

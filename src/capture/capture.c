@@ -52,6 +52,11 @@ void capture_channel_replace(struct capture *c, int channel_fd)
 		c->watch = watch_new(c->loop, channel_fd, capture_hear, c);
 }
 
+bool capture_sampler_silent(const struct capture *c)
+{
+	return c->silent;
+}
+
 const struct capture_counters *capture_counters(const struct capture *c)
 {
 	return &c->counters;

@@ -82,7 +82,7 @@ static void drain_over(void *context)
 	tell_drained(p);
 }
 
-void proxy_drain(struct proxy *p, void (*drained)(void *context), void *context)
+void proxy_drain(struct proxy *p, uint64_t within_ns, void (*drained)(void *context), void *context)
 {
 	p->drained = drained;
 	p->drained_context = context;
@@ -91,7 +91,8 @@ void proxy_drain(struct proxy *p, void (*drained)(void *context), void *context)
 	list_for_each_safe (node, &p->clients)
 		client_drain(LIST_ENTRY(node, struct client, node));
 	/* From the loop, never from here: the caller is not ready for the call yet. */
-	timer_start(&p->drain_timer, p->counters.exchanges == 0 ? 0 : p->config->timeouts.drain_ns);
+	if (p->counters.exchanges == 0 || within_ns != 0)
+		timer_start(&p->drain_timer, p->counters.exchanges == 0 ? 0 : within_ns);
 }
 
 void proxy_exchange_ended(struct proxy *p)

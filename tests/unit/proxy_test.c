@@ -832,7 +832,7 @@ static void note_drained(void *context)
 static void begin_drain(struct rig *rig, void *context)
 {
 	(void)context;
-	proxy_drain(rig->proxy, note_drained, rig);
+	proxy_drain(rig->proxy, rig->config->timeouts.drain_ns, note_drained, rig);
 }
 
 static void wait_drained(struct rig *rig)
