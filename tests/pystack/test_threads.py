@@ -185,3 +185,94 @@ time.sleep(3600)
 """).ready()
     stacks = until(lambda: (s := stacks_of(dump(app.pid))) and len(s) == 201 and s, "201 names")
     assert all(stacks[f"t{i}"][0] == ("stay", 3) for i in range(200))
+
+
+KINDS = """
+import functools, sys, time
+def stay(*args, **kw):
+    print("ready", flush=True); time.sleep(3600)
+class Base:
+    def __init__(self, then): then()
+    def method(self, then): then()
+    @classmethod
+    def klass(cls, then): then()
+    @staticmethod
+    def static(then): then()
+    @property
+    def prop(self): return self.then()
+    def __getitem__(self, then): then(); return 1
+    def __add__(self, then): then(); return 1
+    def __call__(self, then): then()
+    def __enter__(self): self.then()
+    def __exit__(self, *_): pass
+    def __lt__(self, other): self.then(); return True
+    def __iter__(self): yield self.then()
+    def __eq__(self, then): then(); return True
+    def __getattr__(self, name): return self.then()
+class Derived(Base):
+    def __init__(self, then): super().__init__(then)
+    def method(self, then): super().method(then)
+def keywords(*, then, more=1): then()
+def defaults(then, a=1, b=2): then()
+def star(*args): args[0]()
+def decorated(f):
+    @functools.wraps(f)
+    def wrapper(*args, **kw): return f(*args, **kw)
+    return wrapper
+@decorated
+def wrapped(then): then()
+def blank(): return Base(lambda: None)
+def with_then(then):
+    b = blank(); b.then = then; return b
+def entered(then):
+    with with_then(then): pass
+def caught(then):
+    try: 1 / 0
+    except ZeroDivisionError: then()
+def subscript(then): b = blank(); return b[then]
+def generated(then): return list(x for x in [1] if then())
+CALLS = {
+    "__init__": lambda then: Base(then), "__init__ of the base": lambda then: Derived(then),
+    "method": lambda then: blank().method(then), "super": lambda then: Derived(lambda: None).method(then),
+    "classmethod": lambda then: Base.klass(then), "staticmethod": lambda then: Base.static(then),
+    "property": lambda then: with_then(then).prop, "getitem": subscript,
+    "add": lambda then: blank() + then, "call": lambda then: blank()(then), "with": entered,
+    "sort": lambda then: sorted([with_then(then), with_then(then)]), "iter": lambda then: list(with_then(then)),
+    "eq": lambda then: blank() == then, "getattr": lambda then: with_then(then).missing,
+    "keywords": lambda then: keywords(then=then, more=2), "defaults": lambda then: defaults(then, b=3),
+    "star": lambda then: star(*[then]), "decorated": wrapped, "partial": lambda then: functools.partial(defaults, then)(1),
+    "map": lambda then: list(map(defaults, [then])), "except": caught, "genexpr": generated,
+    "exec": lambda then: exec("then()", {"then": then}), "eval": lambda then: eval("then()", {"then": then}),
+    "comprehension": lambda then: [then() for _ in [1]], "bound": lambda then: (lambda m: m(then))(blank().method),
+    "lambda": lambda then: (lambda: then())(),
+}
+for name in sys.argv[1:] or CALLS:
+    for _ in range(100): CALLS[name](lambda: None)
+    print(name, "is warm") if not sys.argv[1:] else None
+def chain(names):
+    if not names: return stay()
+    CALLS[names[0]](lambda: chain(names[1:]))
+chain(list(sys.argv[1:] or CALLS))
+"""
+
+
+def test_every_kind_of_call_is_proven(python, start):
+    """However Python calls (methods, descriptors, operators, subscripts, through C, specialised or not): no frame is in doubt."""
+    app = start(python, KINDS)
+    until(lambda: app.process.stdout.readline().strip() == "ready", "the innermost call")
+    document = dump(app.pid)
+    frames = stacks_of(document)["MainThread"]
+    assert document["unreadable"] == 0, frames
+    names = [f[0] for f in frames]
+    assert names[0] == "stay" and names[-1] == "<module>" and names.count("chain") == 29
+    for function in ("Base.__getitem__", "Base.prop", "Base.__lt__", "Base.__iter__", "Base.__enter__", "decorated.<locals>.wrapper"):
+        assert function in names
+
+
+def test_a_realistic_program(python, start):
+    """A parser, a tokenizer, a differ and JSON: next to no look is degraded, and every stack has its root."""
+    app = start(python, "realistic.py").ready()
+    counts, stacks = watch(app.pid, 3)
+    assert counts["failed"] == 0 and counts["degraded"] <= counts["taken"] * 0.01, counts
+    wrong = {s: n for s, n in stacks.items() if not s.startswith(("<module>;run", "<truncated>", "<unreadable>")) and s != "<module>"}
+    assert sum(wrong.values()) <= counts["taken"] * 0.0005, wrong
