@@ -12,6 +12,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 TOOL = os.environ.get("PYSTACK_TOOL", str(ROOT / "build/tests/pystack/pystack_tool"))
 DUMP = os.environ.get("SLOWPROXY_BIN", TOOL)
+# A reader built with sanitizers is slower: more moves under its eyes, and bars on how much may be torn are wider.
+PATIENCE = 5 if "san" in TOOL else 1
 READABLE = {(3, 11)}
 PYENV = pathlib.Path(os.environ.get("PYENV_ROOT", "/root/.pyenv")) / "versions"
 
