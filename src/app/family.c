@@ -384,6 +384,12 @@ uint64_t family_tick(struct family *f, uint64_t now_ns)
 	return next;
 }
 
+void family_reopen(struct family *f)
+{
+	if (f->proxy.pid != 0)
+		kill(f->proxy.pid, SIGUSR1);
+}
+
 /* --- the end --- */
 
 static void leave(struct family *f, enum family_state state, int signal, uint64_t within_ns)

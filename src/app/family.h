@@ -66,6 +66,8 @@ void family_hear(struct family *f);
 
 /* No new connections; ends with its last request. */
 void family_retire(struct family *f);
+/* Its log files are opened anew. */
+void family_reopen(struct family *f);
 /* TERM: drains for timeouts.drain at most. */
 void family_drain(struct family *f);
 /* INT: at once. */

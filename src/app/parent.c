@@ -250,6 +250,10 @@ static void on_signals(struct parent *p)
 			if (!p->stopping)
 				reload(p);
 			break;
+		case SIGUSR1:
+			list_for_each (node, &p->families)
+				family_reopen(LIST_ENTRY(node, struct family, node));
+			break;
 		default:
 			break;
 		}

@@ -201,6 +201,8 @@ static void on_signal(void *context)
 			on_retire(role);
 		else if (info.ssi_signo == SIGINT)
 			stop_all(role);
+		else if (info.ssi_signo == SIGUSR1)
+			report_reopen(role->report);
 	}
 }
 
@@ -252,9 +254,9 @@ static int signals_to_fd(void)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGNAL_RETIRE);
+	sigaddset(&set, SIGUSR1);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	signal(SIGHUP, SIG_IGN); /* the parent's to handle */
-	signal(SIGUSR1, SIG_IGN);
 	return signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 }
 

@@ -143,7 +143,6 @@ def test_reload_of_a_wrong_configuration_changes_nothing(demo_app, make_proxy):
     assert proxy.role("proxy") == old
 
 
-@pytest.mark.xfail(reason="USR1 is not built yet: the file is not opened anew", strict=True)
 def test_log_files_are_reopened(demo_app, make_proxy, folder):
     """USR1 after a rename: new lines go to a new file of the old name."""
     path = f"{folder}/logs"
