@@ -168,22 +168,25 @@ static void result_of_untold(const struct capture *c, const struct subject *s, s
 		result_say(r, CAPTURE_NO_SAMPLER, "the channel to the sampler was full");
 }
 
-/* Every sample in the window is there; how good are they together? */
+/* The window has samples; how good are they together? Late ones are no fault when no worker had the request yet. */
 static void result_of_samples(const struct subject *s, const struct window *w, struct capture_result *r)
 {
-	uint64_t waited_ns = s->found_ns > s->armed_ns ? s->found_ns - s->armed_ns : 0;
-	r->status = CAPTURE_PARTIAL;
+	uint64_t waited_ns = s->was_queued && s->found_ns > s->armed_ns ? s->found_ns - s->armed_ns : 0;
+	uint64_t possible =
+		r->samples_expected - MIN(waited_ns / w->period_ns, (uint64_t)r->samples_expected);
+	bool enough = (uint64_t)r->samples * 10 >= possible * 8;
+	r->status = enough && w->suspect == 0 ? CAPTURE_OK : CAPTURE_PARTIAL;
 	if (w->suspect != 0)
 		snprintf(r->reason, sizeof r->reason,
 			"%u looks are left out: code objects were replaced in the worker meanwhile",
 			w->suspect);
-	else if (s->was_queued)
-		snprintf(r->reason, sizeof r->reason,
-			"no worker had accepted the connection for %.0f ms after sampling was wanted",
-			(double)waited_ns / (double)NS_PER_MS);
-	else if (r->samples * 10 < r->samples_expected * 8)
+	else if (!enough)
 		snprintf(r->reason, sizeof r->reason, "%u of %u looks succeeded, %u failed", r->samples,
-			r->samples_expected, r->samples_failed);
+			(unsigned)possible, r->samples_failed);
+	else if (waited_ns != 0)
+		snprintf(r->reason, sizeof r->reason,
+			"for %.0f ms after capture.arm_after no worker had accepted the connection yet",
+			(double)waited_ns / (double)NS_PER_MS);
 	else
 		result_say(r, CAPTURE_OK, "");
 }

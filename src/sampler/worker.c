@@ -112,9 +112,13 @@ void workers_renew_epochs(struct workers *ws)
 
 static void worker_failed(struct worker *w, enum py_result r, const char *why, uint64_t now_ns)
 {
+	char ended[64];
 	w->status = failures[r].status;
 	w->may_recover = failures[r].may_recover;
-	if (why == NULL || why[0] == '\0')
+	snprintf(ended, sizeof ended, "worker %d ended", (int)w->pid);
+	if (r == PY_NO_PROCESS)
+		why = ended;
+	else if (why == NULL || why[0] == '\0')
 		why = py_result_sentences[r];
 	str_copy(w->reason, sizeof w->reason, why, strlen(why));
 	w->retry_at_ns = now_ns + (failures[r].soon ? retry_soon_ns : retry_late_ns);
