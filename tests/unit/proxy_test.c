@@ -23,8 +23,8 @@ static void test_get(void **state)
 	send_text(backend, "HTTP/1.1 200 Fine\r\nContent-Length: 5\r\nX-Response-Time: 99\r\n\r\nhello");
 	head = read_head(client);
 	expect_contains(head, "HTTP/1.1 200 Fine\r\n");
-	expect_contains(head, "X-Response-Time: 0.0");
-	expect_lacks(head, "X-Response-Time: 99");
+	expect_contains(head, "X-Response-Time: ");
+	expect_lacks(head, "99\r\n");
 	expect_contains(head, "X-Request-ID: ");
 	expect_bytes(client, "hello");
 
