@@ -34,8 +34,8 @@ struct proxy;
 struct proxy *proxy_new(struct loop *l, const struct config *config, const struct proxy_observer *observer);
 /* Accepts on fd (a listening socket; not owned). May be called several times. */
 void proxy_listen(struct proxy *p, int fd);
-/* Stops accepting; idle clients are closed, busy ones get Connection: close. drained(context) comes once when no exchange is
- * left, or within_ns are over (0: no bound); what runs then is cut. */
+/* Stops accepting; idle clients are closed, busy ones get Connection: close. drained(context) comes once, from the loop, when no
+ * client is left, or within_ns are over (0: no bound); what runs then is cut. */
 void proxy_drain(struct proxy *p, uint64_t within_ns, void (*drained)(void *context), void *context);
 const struct proxy_counters *proxy_counters(const struct proxy *p);
 void proxy_free(struct proxy *p); /* cuts what is left: outcome shutdown */

@@ -98,8 +98,10 @@ struct listener *listener_new(struct loop *l, int fd,
 	li->accepted = accepted;
 	li->context = context;
 	li->reserve_fd = reserve_open();
-	/* Accepted sockets inherit it: one call here instead of one for each connection. A unix socket says no. */
+	/* Accepted sockets inherit both: one call here instead of one for each connection. A unix socket says no. A peer
+	 * that vanished without a FIN is found by the kernel's probes. */
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 	timer_init(&li->rest, l, rest_over, li);
 	event_assign(&li->event, loop_base(l), fd, EV_READ | EV_PERSIST, on_acceptable, li);

@@ -81,6 +81,7 @@ void client_close(struct client *c, bool reset)
 	http_reader_free(c->reader);
 	input_clear(&c->input, &p->blocks);
 	loop_defer_free(p->loop, c, free);
+	proxy_client_closed(p);
 }
 
 /* --- answers that need no exchange --- */

@@ -185,7 +185,8 @@ static struct exchange *exchange_new(struct client *c, const struct http_head *h
 		.client_keep_alive = head->keep_alive,
 		.head_request = slice_equal(head->method, SLICE("HEAD")),
 		.idempotent = method_idempotent(head->method),
-		.upgrade = head->upgrade };
+		.upgrade = head->upgrade,
+		.te_trailers = head->te_trailers };
 	half_begin(&x->request, &c->input);
 	half_begin(&x->response, NULL);
 	x->request.framing = head->framing;
@@ -324,13 +325,14 @@ static void exchange_end(struct exchange *x)
 	r->request_bytes = x->request.body_bytes;
 	r->outcome = x->outcome;
 	proxy_count(p, r->outcome);
+	proxy_complain(p, r);
+	p->counters.exchanges--;
 	x->record = NULL;
 	x->client->exchange = NULL;
 	if (p->observer.ended != NULL)
 		p->observer.ended(p->observer.context, r);
 	else
 		record_free(r);
-	proxy_exchange_ended(p);
 	loop_defer_free(p->loop, x, exchange_rest);
 }
 
@@ -338,7 +340,7 @@ void exchange_finish(struct exchange *x)
 {
 	struct client *c = x->client;
 	bool request_read = x->request.source_done;
-	bool keep = x->client_keep_alive && !x->close_client && request_read;
+	bool keep = x->client_keep_alive && !x->close_client && request_read && !x->proxy->draining;
 
 	if (link_reusable(x)) {
 		half_next_batch(&x->response);

@@ -43,13 +43,13 @@ void half_add_body(struct half *h, struct slice body)
 	h->data.len += body.len;
 }
 
-void half_seal(struct half *h, const struct http_reader *trailers_of)
+void half_seal(struct half *h, const struct slice *trailers)
 {
 	bool chunked = h->framing == HTTP_CHUNKED;
 	h->chunk_line_len =
 		chunked && h->data.len != 0 ? http_write_chunk_size(h->chunk_line, h->data.len) : 0;
-	if (chunked && h->source_done && trailers_of != NULL)
-		http_write_last_chunk(&h->tail, http_reader_trailers(trailers_of));
+	if (chunked && trailers != NULL)
+		http_write_last_chunk(&h->tail, *trailers);
 	h->written = 0;
 	h->total = h->head.len + h->chunk_line_len + h->data.len + (h->chunk_line_len ? 2 : 0) + h->tail.len;
 	if (h->total != 0)

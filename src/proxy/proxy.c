@@ -1,6 +1,6 @@
 /* proxy.c - one loop's worth of proxy: what is shared by its clients, and its beginning and end.
  *
- *   serving -> draining (no accepts, idle clients closed) -> drained (told once) -> freed
+ *   serving -> draining (no accepts, idle clients closed) -> drained (no client left, or time over; told once) -> freed
  */
 #include "proxy_private.h"
 
@@ -12,6 +12,7 @@
 enum { BLOCK_BYTES = 32 << 10 };
 
 static void drain_over(void *context);
+static void complaint_pause_over(void *context);
 
 struct proxy *proxy_new(struct loop *l, const struct config *config, const struct proxy_observer *observer)
 {
@@ -29,6 +30,7 @@ struct proxy *proxy_new(struct loop *l, const struct config *config, const struc
 	p->response_limits.headers = HTTP_MAX_HEADERS;
 	p->response_limits.body_bytes = 0;
 	timer_init(&p->drain_timer, l, drain_over, p);
+	timer_init(&p->complaint_pause, l, complaint_pause_over, p);
 	p->response_time_name = slice_of(config->response_time.header);
 	upstreams_init(p);
 	return p;
@@ -76,7 +78,7 @@ static void drain_over(void *context)
 {
 	struct proxy *p = context;
 	if (p->counters.exchanges != 0)
-		log_warn("drain: %u exchanges still ran when timeouts.drain was over; they are cut",
+		log_warn("drain: %u exchanges still ran when the time to drain was over; they are cut",
 			p->counters.exchanges);
 	cut_all(p);
 	tell_drained(p);
@@ -88,23 +90,49 @@ void proxy_drain(struct proxy *p, uint64_t within_ns, void (*drained)(void *cont
 	p->drained_context = context;
 	p->draining = true;
 	stop_listening(p);
+	if (within_ns != 0)
+		timer_start(&p->drain_timer, within_ns);
 	list_for_each_safe (node, &p->clients)
 		client_drain(LIST_ENTRY(node, struct client, node));
-	/* From the loop, never from here: the caller is not ready for the call yet. */
-	if (p->counters.exchanges == 0 || within_ns != 0)
-		timer_start(&p->drain_timer, p->counters.exchanges == 0 ? 0 : within_ns);
+	proxy_client_closed(p);
 }
 
-void proxy_exchange_ended(struct proxy *p)
+/* The last one closes the door. Told from the loop, not from here: the caller is not ready for the call yet. */
+void proxy_client_closed(struct proxy *p)
 {
-	p->counters.exchanges--;
-	if (p->draining && !p->freeing && p->drained != NULL && p->counters.exchanges == 0)
+	if (p->drained != NULL && !p->freeing && list_empty(&p->clients))
 		timer_start(&p->drain_timer, 0);
 }
 
 void proxy_count(struct proxy *p, enum outcome outcome)
 {
 	p->counters.outcomes[outcome]++;
+}
+
+static bool backends_fault(enum outcome outcome)
+{
+	return outcome >= OUTCOME_UPSTREAM_UNRESOLVED && outcome <= OUTCOME_TIMEOUT_RESPONSE;
+}
+
+static void complaint_pause_over(void *context)
+{
+	struct proxy *p = context;
+	if (p->complaints_unsaid != 0)
+		log_warn("%u more requests failed at the backend within a second", p->complaints_unsaid);
+	p->complaints_unsaid = 0;
+}
+
+void proxy_complain(struct proxy *p, const struct record *r)
+{
+	if (!backends_fault(r->outcome))
+		return;
+	if (timer_running(&p->complaint_pause)) {
+		p->complaints_unsaid++;
+		return;
+	}
+	log_warn("x=%llx %s %s: %s: upstream %s: %s", (unsigned long long)r->id, r->method, r->path,
+		outcomes[r->outcome].name, r->upstream_address, r->reason);
+	timer_start(&p->complaint_pause, NS_PER_S);
 }
 
 const struct proxy_counters *proxy_counters(const struct proxy *p)
@@ -120,6 +148,7 @@ void proxy_free(struct proxy *p)
 	stop_listening(p);
 	cut_all(p);
 	timer_clear(&p->drain_timer);
+	timer_clear(&p->complaint_pause);
 	upstreams_clear(p);
 	exchanges_clear(p);
 	blocks_clear(&p->blocks);

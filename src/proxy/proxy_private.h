@@ -76,7 +76,7 @@ void half_begin(struct half *h, struct input *input);
 /* The batch was written and is not needed any more: makes room for the next. */
 void half_next_batch(struct half *h);
 void half_add_body(struct half *h, struct slice body);
-void half_seal(struct half *h, const struct http_reader *trailers_of); /* NULL: no last chunk */
+void half_seal(struct half *h, const struct slice *trailers); /* of the last batch; NULL: more will follow */
 MUST_CHECK enum io_result half_flush(struct half *h, struct stream *to);
 void half_clear(struct half *h);
 static inline bool half_pending(const struct half *h)
@@ -189,6 +189,7 @@ struct exchange {
 	bool client_keep_alive; /* the client wants to */
 	bool close_client;      /* Connection: close was written */
 	bool head_request, idempotent, upgrade;
+	bool te_trailers;            /* the client takes trailers */
 	bool replayed;               /* once is enough */
 	bool request_lost;           /* the backend does not take the rest of it */
 	bool response_seen;          /* any byte of it */
@@ -276,6 +277,8 @@ struct proxy {
 
 	bool draining, freeing;
 	struct timer drain_timer;
+	struct timer complaint_pause; /* runs: one was logged less than a second ago */
+	uint32_t complaints_unsaid;
 	void (*drained)(void *context);
 	void *drained_context;
 
@@ -285,7 +288,9 @@ struct proxy {
 	struct slice response_time_name; /* config's; empty: the header is off */
 };
 
-void proxy_exchange_ended(struct proxy *p);
+void proxy_client_closed(struct proxy *p);
 void proxy_count(struct proxy *p, enum outcome outcome);
+/* One line a second at most, however many exchanges fail. */
+void proxy_complain(struct proxy *p, const struct record *r);
 
 #endif

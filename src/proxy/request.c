@@ -36,7 +36,8 @@ void request_take_in(struct exchange *x)
 		else
 			break;
 	}
-	half_seal(h, h->source_done ? c->reader : NULL);
+	struct slice trailers = http_reader_trailers(c->reader);
+	half_seal(h, h->source_done ? &trailers : NULL);
 }
 
 static void request_sent(struct exchange *x)

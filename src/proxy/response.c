@@ -142,7 +142,8 @@ static bool response_take_in(struct exchange *x)
 	while (step == STEP_ON);
 	if (step == STEP_GONE)
 		return false;
-	half_seal(&x->response, x->response.source_done ? x->link->reader : NULL);
+	struct slice trailers = x->te_trailers ? http_reader_trailers(x->link->reader) : SLICE("");
+	half_seal(&x->response, x->response.source_done ? &trailers : NULL);
 	return true;
 }
 
