@@ -63,7 +63,7 @@ static void note_trace(struct exchange *x, const struct http_head *head)
 		sent != NULL && http_traceparent_parse(sent->value, r->trace_id, parent_id, x->trace_flags);
 	if (!x->trace_continued) {
 		random_id(r->trace_id, 16);
-		memcpy(x->trace_flags, "01", 3);
+		str_copy(x->trace_flags, sizeof x->trace_flags, "01", 2);
 	}
 	random_id(r->span_id, 8);
 }
@@ -117,20 +117,21 @@ static struct slice host_of(const struct upstream *u)
 }
 
 /* "00-" trace-id "-" span-id "-" flags */
-static struct slice traceparent(const struct exchange *x, char out[56])
+static struct slice traceparent(const struct exchange *x, char out[55])
 {
 	memcpy(out, "00-", 3);
 	memcpy(out + 3, x->record->trace_id, 32);
 	out[35] = '-';
 	memcpy(out + 36, x->record->span_id, 16);
 	out[52] = '-';
-	memcpy(out + 53, x->trace_flags, 3);
+	out[53] = x->trace_flags[0];
+	out[54] = x->trace_flags[1];
 	return (struct slice){ out, 55 };
 }
 
 void heads_forward_request(struct exchange *x, const struct http_head *head, struct buf *out)
 {
-	char trace[56];
+	char trace[55];
 	/* A proxy before us knows how its client came; only where nothing is said we say it. */
 	struct http_forward add = {
 		.host = host_of(x->upstream),

@@ -500,7 +500,7 @@ static void test_accept_survives_emfile(void **state)
 	struct net_address to = address_of(listening);
 	struct listener *li = listener_new(loop, listening, note_accepted, NULL);
 	int first = socket(AF_INET, SOCK_STREAM, 0), second = socket(AF_INET, SOCK_STREAM, 0);
-	connect(first, (struct sockaddr *)&to.storage, to.len);
+	assert_int_equal(connect(first, (struct sockaddr *)&to.storage, to.len), 0);
 
 	getrlimit(RLIMIT_NOFILE, &old);
 	low = (struct rlimit){ .rlim_cur = (rlim_t)second + 1, .rlim_max = old.rlim_max };
@@ -515,7 +515,7 @@ static void test_accept_survives_emfile(void **state)
 	assert_int_equal(accepted_count, 0);
 	assert_int_equal(read(first, &c, 1), 0); /* closed */
 
-	connect(second, (struct sockaddr *)&to.storage, to.len);
+	assert_int_equal(connect(second, (struct sockaddr *)&to.storage, to.len), 0);
 	loop_run(loop);
 	assert_int_equal(accepted_count, 1);
 	close(accepted_fds[0]);
@@ -529,15 +529,14 @@ static void test_accept_survives_emfile(void **state)
 static void test_address_text(void **state)
 {
 	static const struct {
-		bool is_unix;
-		const char *host;
+		const char *host, *text, *host_text;
 		uint16_t port;
-		const char *text, *host_text;
+		bool is_unix;
 	} rows[] = {
-		{ false, "127.0.0.1", 8000, "127.0.0.1:8000", "127.0.0.1" },
-		{ false, "::1", 8000, "[::1]:8000", "::1" },
-		{ false, "::ffff:10.1.2.3", 80, "10.1.2.3:80", "10.1.2.3" },
-		{ true, "/run/app.sock", 0, "unix:/run/app.sock", "" },
+		{ "127.0.0.1", "127.0.0.1:8000", "127.0.0.1", 8000, false },
+		{ "::1", "[::1]:8000", "::1", 8000, false },
+		{ "::ffff:10.1.2.3", "10.1.2.3:80", "10.1.2.3", 80, false },
+		{ "/run/app.sock", "unix:/run/app.sock", "", 0, true },
 	};
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
