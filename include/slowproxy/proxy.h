@@ -34,8 +34,9 @@ struct proxy;
 struct proxy *proxy_new(struct loop *l, const struct config *config, const struct proxy_observer *observer);
 /* Accepts on fd (a listening socket; not owned). May be called several times. */
 void proxy_listen(struct proxy *p, int fd);
-/* Stops accepting; idle clients are closed, busy ones get Connection: close. drained(context) comes once, from the loop, when no
- * client is left, or within_ns are over (0: no bound); what runs then is cut. */
+/* Stops accepting; busy clients get Connection: close. drained(context) comes once, from the loop, when no client is left.
+ * within_ns: idle clients are closed, and what runs when the time is over is cut.
+ * 0, patient: idle clients may ask once more or time out, so that no request meets a closing connection. */
 void proxy_drain(struct proxy *p, uint64_t within_ns, void (*drained)(void *context), void *context);
 const struct proxy_counters *proxy_counters(const struct proxy *p);
 void proxy_free(struct proxy *p); /* cuts what is left: outcome shutdown */

@@ -1,6 +1,6 @@
 /* proxy.c - one loop's worth of proxy: what is shared by its clients, and its beginning and end.
  *
- *   serving -> draining (no accepts, idle clients closed) -> drained (no client left, or time over; told once) -> freed
+ *   serving -> draining (no accepts, idle clients closed, at once or in time) -> drained (no client left, or time over; told once) -> freed
  */
 #include "proxy_private.h"
 
@@ -90,10 +90,11 @@ void proxy_drain(struct proxy *p, uint64_t within_ns, void (*drained)(void *cont
 	p->drained_context = context;
 	p->draining = true;
 	stop_listening(p);
-	if (within_ns != 0)
+	if (within_ns != 0) {
 		timer_start(&p->drain_timer, within_ns);
-	list_for_each_safe (node, &p->clients)
-		client_drain(LIST_ENTRY(node, struct client, node));
+		list_for_each_safe (node, &p->clients)
+			client_drain(LIST_ENTRY(node, struct client, node));
+	}
 	proxy_client_closed(p);
 }
 
