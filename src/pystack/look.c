@@ -157,7 +157,7 @@ static void list_threads(struct look *look, uint64_t first)
 		}
 		note_identity(p, t);
 		look->listed = array_grow(
-			look->listed, &look->listed_capacity, look->listed_count, sizeof *look->listed);
+			look->listed, &look->listed_capacity, look->listed_count, sizeof(void *));
 		look->listed[look->listed_count++] = t;
 		addr = thread_word(t, p->layout.tstate_next);
 	}

@@ -1,9 +1,12 @@
 """Threads of living processes: their stacks, lines, names and states."""
+import os
 import re
+import shutil
+import subprocess
 
 import pytest
 
-from conftest import PATIENCE, dump, frames_of, stacks_of, until, watch
+from conftest import HERE, PATIENCE, dump, frames_of, stacks_of, until, watch
 
 
 def thread(document, name):
@@ -276,3 +279,22 @@ def test_a_realistic_program(python, start):
     assert counts["failed"] == 0 and counts["degraded"] <= counts["taken"] * 0.01 * PATIENCE, counts
     wrong = {s: n for s, n in stacks.items() if not s.startswith(("<module>;run", "<truncated>", "<unreadable>")) and s != "<module>"}
     assert sum(wrong.values()) <= counts["taken"] * 0.0005, wrong
+
+
+@pytest.mark.skipif(os.getuid() != 0 or not shutil.which("unshare"), reason="needs root and unshare to make a pid namespace")
+def test_another_pid_namespace(python):
+    """A process in its own pid namespace, as in a container: threads bear the ids that we know them by, with states and names."""
+    outer = subprocess.Popen(["unshare", "--pid", "--fork", "--kill-child", python, str(HERE / "apps/many.py")],
+                             stdout=subprocess.PIPE, text=True)
+    try:
+        assert outer.stdout.readline().strip() == "ready"
+        inner = int(open(f"/proc/{outer.pid}/task/{outer.pid}/children").read().split()[0])
+        document = until(lambda: (d := dump(inner)) and "driver" in stacks_of(d) and d, "all names")
+        ours = {int(tid) for tid in os.listdir(f"/proc/{inner}/task")}
+        assert {t["os_thread_id"] for t in document["threads"]} == ours
+        assert thread(document, "MainThread")["os_thread_id"] == inner and thread(document, "MainThread")["is_main"]
+        assert thread(document, "sleeper")["state"] == "blocked"
+    finally:
+        outer.kill()
+        outer.wait()
+        outer.stdout.close()
