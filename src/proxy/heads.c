@@ -116,17 +116,22 @@ static struct slice host_of(const struct upstream *u)
 	return strncmp(u->text, "unix:", 5) == 0 ? SLICE("localhost") : slice_of(u->text);
 }
 
+static char *put(char *at, const char *text, size_t len)
+{
+	memcpy(at, text, len);
+	return at + len;
+}
+
 /* "00-" trace-id "-" span-id "-" flags */
 static struct slice traceparent(const struct exchange *x, char out[55])
 {
-	memcpy(out, "00-", 3);
-	memcpy(out + 3, x->record->trace_id, 32);
-	out[35] = '-';
-	memcpy(out + 36, x->record->span_id, 16);
-	out[52] = '-';
-	out[53] = x->trace_flags[0];
-	out[54] = x->trace_flags[1];
-	return (struct slice){ out, 55 };
+	char *at = put(out, "00-", 3);
+	at = put(at, x->record->trace_id, 32);
+	at = put(at, "-", 1);
+	at = put(at, x->record->span_id, 16);
+	at = put(at, "-", 1);
+	at = put(at, x->trace_flags, 2);
+	return (struct slice){ out, (size_t)(at - out) };
 }
 
 void heads_forward_request(struct exchange *x, const struct http_head *head, struct buf *out)
