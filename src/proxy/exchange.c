@@ -340,7 +340,8 @@ void exchange_finish(struct exchange *x)
 {
 	struct client *c = x->client;
 	bool request_read = x->request.source_done;
-	bool keep = x->client_keep_alive && !x->close_client && request_read && !x->proxy->draining;
+	bool open = !x->proxy->draining || x->proxy->patient;
+	bool keep = x->client_keep_alive && !x->close_client && request_read && open;
 
 	if (link_reusable(x)) {
 		half_next_batch(&x->response);

@@ -1,6 +1,6 @@
 /* proxy.c - one loop's worth of proxy: what is shared by its clients, and its beginning and end.
  *
- *   serving -> draining (no accepts, idle clients closed, at once or in time) -> drained (no client left, or time over; told once) -> freed
+ *   serving -> draining (no accepts) -> drained (no client left, or time over; told once) -> freed
  */
 #include "proxy_private.h"
 
@@ -89,6 +89,7 @@ void proxy_drain(struct proxy *p, uint64_t within_ns, void (*drained)(void *cont
 	p->drained = drained;
 	p->drained_context = context;
 	p->draining = true;
+	p->patient = within_ns == 0;
 	stop_listening(p);
 	if (within_ns != 0) {
 		timer_start(&p->drain_timer, within_ns);

@@ -276,6 +276,7 @@ struct proxy {
 	size_t resting_count;
 
 	bool draining, freeing;
+	bool patient; /* draining without haste: a connection that was promised to stay open does */
 	struct timer drain_timer;
 	struct timer complaint_pause; /* runs: one was logged less than a second ago */
 	uint32_t complaints_unsaid;
