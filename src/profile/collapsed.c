@@ -42,13 +42,13 @@ static struct folded *fold(const struct profile *p, const struct profile_view *v
 			continue;
 		uint32_t lane = view->lanes ? s->lane : 0;
 		uint64_t key = (uint64_t)lane << 32 | s->stack, at;
-		if (!map_get(&index, key, &at)) {
-			at = *count;
-			all = array_grow(all, &capacity, *count, sizeof *all);
-			all[(*count)++] = (struct folded){ .lane = lane, .stack = s->stack };
-			map_put(&index, key, at);
+		if (all != NULL && map_get(&index, key, &at)) {
+			all[at].count++;
+			continue;
 		}
-		all[at].count++;
+		all = array_grow(all, &capacity, *count, sizeof *all);
+		all[*count] = (struct folded){ .lane = lane, .stack = s->stack, .count = 1 };
+		map_put(&index, key, (*count)++);
 	}
 	map_clear(&index);
 	return all;

@@ -289,6 +289,8 @@ static const char *cause_by_phase(const struct record *r, const struct digest *d
 		return "client_slow"; /* the backend had nothing to do meanwhile */
 	if (upload > half && busy < upload / 2)
 		return "client_slow"; /* awaiting the body is no work */
+	if (r->capture.status == CAPTURE_NOT_ACCEPTED && !sampled)
+		return "queued"; /* in the backlog of the backend's socket to its end */
 	return NULL;
 }
 

@@ -30,7 +30,9 @@ static bool is_ours(const char *name, bool *temporary)
 {
 	for (const char *form = name_form; *form != '\0'; form++, name++) {
 		unsigned char c = (unsigned char)*name;
-		bool fits = *form == 'd' ? isdigit(c) : *form == 'x' ? isxdigit(c) : c == *form;
+		bool fits = *form == 'd'   ? isdigit(c)
+			    : *form == 'x' ? isxdigit(c)
+					   : c == (unsigned char)*form;
 		if (!fits)
 			return false;
 	}

@@ -76,7 +76,10 @@ static void add_line(struct buf *out, const struct record *r, const struct diges
 static bool add_phase(struct buf *out, const struct record *r, const struct digest *d)
 {
 	uint64_t upload = phase_ms(r, PHASE_UPLOAD), download = phase_ms(r, PHASE_DOWNLOAD);
-	if (strcmp(d->cause, "connect") == 0)
+	if (strcmp(d->cause, "queued") == 0 && r->capture.status == CAPTURE_NOT_ACCEPTED)
+		buf_printf(out, "%" PRIu64 " ms in which no worker accepted the connection",
+			phase_ms(r, PHASE_APP));
+	else if (strcmp(d->cause, "connect") == 0)
 		buf_printf(out, "%" PRIu64 " ms to connect to the backend", phase_ms(r, PHASE_CONNECT));
 	else if (strcmp(d->cause, "queued") == 0)
 		buf_printf(out, "%" PRIu64 " ms waiting for a connection to the backend",
@@ -114,11 +117,9 @@ void sentence_add(struct buf *out, const struct record *r, const struct digest *
 		else
 			add_no_line(out, r);
 	}
-	if (r->capture.status == CAPTURE_PARTIAL)
-		buf_printf(out, "; %" PRIu32 " of %" PRIu32 " samples failed", r->capture.samples_failed,
-			r->capture.samples_expected);
-	else if (d->frame != NULL && r->capture.status != CAPTURE_OK)
-		buf_printf(out, "; the capture ended early (%s)", capture_statuses[r->capture.status].name);
+	if (r->capture.samples != 0 &&
+		capture_reason(r)[0] != '\0') /* where there are none, it is said already */
+		buf_printf(out, "; %s", capture_reason(r));
 	if (r->outcome != OUTCOME_OK && r->outcome != OUTCOME_TUNNEL)
 		buf_printf(out, "; %s", outcomes[r->outcome].sentence);
 }

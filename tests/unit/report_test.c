@@ -178,6 +178,23 @@ static void a_capture_problem_is_said(void **state)
 	assert_non_null(strstr(line.data, "\"attribution\":\"none\""));
 	assert_null(strstr(line.data, "profile_"));
 	assert_null(strstr(line.data, "code_"));
+	/* a connection that no worker accepted was queued, and samples with a flaw say the flaw */
+	buf_reset(&line);
+	r->capture.status = CAPTURE_NOT_ACCEPTED;
+	digest_of(r, &d);
+	slow_line_write(&c, r, &d, NULL, NULL, &line);
+	assert_non_null(
+		strstr(line.data, "took 1532 ms: 1520 ms in which no worker accepted the connection\""));
+	assert_non_null(strstr(line.data, "\"cause\":\"queued\""));
+	record_free(r);
+
+	buf_reset(&line);
+	r = record_with_render();
+	r->capture.status = CAPTURE_PARTIAL;
+	strcpy(r->capture.reason, "12 of 150 looks succeeded, 138 failed");
+	digest_of(r, &d);
+	slow_line_write(&c, r, &d, NULL, NULL, &line);
+	assert_non_null(strstr(line.data, "(clock_nanosleep); 12 of 150 looks succeeded, 138 failed\""));
 	buf_clear(&line);
 	record_free(r);
 }
