@@ -33,7 +33,7 @@ def owner_of(path):
     if parts[:2] == ("include", "slowproxy"):
         return parts[2] if len(parts) > 3 else path.stem
     if parts[:2] == ("tests", "unit") and path.stem.endswith("_test"):
-        return path.stem[: -len("_test")]
+        return path.stem.split("_")[0]  # ROOM_test.c, ROOM_*_test.c
     return None
 
 
