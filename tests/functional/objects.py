@@ -112,6 +112,7 @@ class Process:
     """A program we started, its output in files, ended by pid with all its descendants."""
 
     started = []  # of the running test, for showing their logs when it fails
+    expects_crash = False  # the test crashes it on purpose, so a sanitizer's word about it is no complaint
 
     def __init__(self, name, argv, folder, env=None, stdout=None, **options):
         self.name = name
@@ -483,6 +484,8 @@ class Proxy(Process):
             try:
                 until(self.accepts, f"slowproxy to listen on {self.listen}")
                 until(lambda: self.role("proxy"), "the proxy process")
+                if self.config["capture"].get("enabled", True):
+                    until(lambda: self.role("sampler"), "the sampler process")
             except InVain as vain:
                 self.stop()
                 raise InVain(f"{vain}\n{self.output()}{self.errors()}") from None

@@ -19,6 +19,7 @@ def check_no_request_failed(counted, at_least=100):
 def test_sampler_harmed_under_load(demo_app, make_proxy, folder, number):
     """The sampler killed, crashed or stopped under load, with captures going on: no request fails, a new sampler takes over."""
     proxy = make_proxy(demo_app, slow={"threshold": "150ms"})
+    proxy.expects_crash = number == signal.SIGSEGV
     sampler = proxy.role("sampler")
     proxy.client.get("/await?seconds=0.4")
     assert proxy.slow_line("/await")["samples"] > 0
