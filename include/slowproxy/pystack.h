@@ -102,6 +102,8 @@ const char *py_process_version(const struct py_process *p); /* "3.11.2" */
 MUST_CHECK enum py_result py_process_sample(struct py_process *p, const struct py_wants *wants, struct py_sample *out);
 /* Looks whether cached code objects still are what they were (before a report is made of them): true when none changed. */
 bool py_process_code_unchanged(struct py_process *p);
+/* How many cached code objects are not what they were, and the ids of the first `room` of those. */
+size_t py_process_code_changed(struct py_process *p, uint32_t *ids, size_t room);
 void py_process_forget_code(struct py_process *p);
 
 #endif

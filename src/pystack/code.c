@@ -140,24 +140,37 @@ uint32_t code_line(const struct code *c, int64_t unit)
 	return line == 0 && nothing_before ? c->face.first_line : line;
 }
 
-bool codes_unchanged(struct py_process *p)
+/* Of a code object that cannot be read any more, too, nothing is left of what it was. */
+static bool code_unchanged(const struct py_process *p, const struct code *c, const uint8_t *head)
+{
+	struct code now = { .addr = c->addr };
+	return take_head(p, head, &now) && now.name_addr == c->name_addr &&
+	       now.line_table_addr == c->line_table_addr && now.face.first_line == c->face.first_line;
+}
+
+bool codes_changed(struct py_process *p, uint32_t *ids, size_t room, size_t *count)
 {
 	const struct code_table *t = &p->codes;
-	const struct py_layout *l = &p->layout;
 	struct mem_part *parts = xcalloc(t->count + 1, sizeof *parts);
 	uint8_t *heads = xcalloc(t->count + 1, CODE_BYTES_MAX);
 	for (size_t i = 0; i < t->count; i++)
-		parts[i] = (struct mem_part){ t->all[i]->addr, heads + i * CODE_BYTES_MAX, l->code_size };
-	bool same = mem_read_parts(p->mem, parts, t->count) == t->count;
-	for (size_t i = 0; same && i < t->count; i++) {
-		const struct code *c = t->all[i];
-		struct code now = { .addr = c->addr };
-		same = take_head(p, parts[i].into, &now) && now.name_addr == c->name_addr &&
-		       now.line_table_addr == c->line_table_addr && now.face.first_line == c->face.first_line;
+		parts[i] =
+			(struct mem_part){ t->all[i]->addr, heads + i * CODE_BYTES_MAX, p->layout.code_size };
+	size_t readable = mem_read_parts(p->mem, parts, t->count);
+	*count = 0;
+	for (size_t i = 0; i < t->count; i++) {
+		/* Behind one that was unmapped nothing was read in the batch: asked one by one. */
+		bool read =
+			i < readable || mem_read(p->mem, t->all[i]->addr, parts[i].into, p->layout.code_size);
+		if (read && code_unchanged(p, t->all[i], parts[i].into))
+			continue;
+		if (*count < room)
+			ids[*count] = t->all[i]->face.id;
+		++*count;
 	}
 	free(heads);
 	free(parts);
-	return same;
+	return *count != 0;
 }
 
 void codes_clear(struct code_table *t)

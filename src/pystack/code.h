@@ -1,7 +1,7 @@
 /* code.h - code objects, read once and kept by address: names, file, line map, size of a frame.
  *
  * Owner: the process. An entry lives until codes_clear. A code object that was freed and whose place another one took
- * is noticed by codes_unchanged, which looks at what no two code objects share.
+ * is noticed by codes_changed, which looks at what no two code objects share.
  */
 #ifndef PYSTACK_CODE_H
 #define PYSTACK_CODE_H
@@ -34,7 +34,8 @@ struct code_table {
 const struct code *code_at(struct py_process *p, uint64_t addr);
 /* The line of an instruction; before the first traceable one, the line the function begins at. */
 uint32_t code_line(const struct code *c, int64_t unit);
-bool codes_unchanged(struct py_process *p);
+/* Whether any is not what it was; the ids of the first `room` of those. */
+bool codes_changed(struct py_process *p, uint32_t *ids, size_t room, size_t *count);
 void codes_clear(struct code_table *t);
 
 #endif

@@ -251,7 +251,15 @@ const char *py_process_version(const struct py_process *p)
 
 bool py_process_code_unchanged(struct py_process *p)
 {
-	return codes_unchanged(p) && p->mem->ops->same(p->mem);
+	size_t count;
+	return !codes_changed(p, NULL, 0, &count) && p->mem->ops->same(p->mem);
+}
+
+size_t py_process_code_changed(struct py_process *p, uint32_t *ids, size_t room)
+{
+	size_t count;
+	(void)codes_changed(p, ids, room, &count);
+	return count;
 }
 
 void py_process_forget_code(struct py_process *p)
