@@ -194,10 +194,12 @@ struct ipc_reset {
 	struct ipc_head head;
 };
 
-/* Code objects were replaced in the worker between two checks: what ticks from .. to say of them may be wrong. */
+/* Code objects were replaced in the worker between two checks: what ticks (from .. to] say of this frame may be wrong. */
 struct ipc_suspect {
 	struct ipc_head head;
 	uint64_t from_ns, to_ns;
+	uint32_t frame; /* 0: of everything */
+	uint32_t unused;
 };
 
 struct ipc_capture_end {

@@ -57,8 +57,11 @@ bool dictionary_add_stack(struct dictionary *d, const struct ipc_stack *m)
 	if (depth > IPC_DEPTH_MAX)
 		return false;
 	d->stacks = array_grow(d->stacks, &d->stack_capacity, d->stack_count, sizeof *d->stacks);
-	d->stacks[d->stack_count++] =
-		(struct word_stack){ .parent = m->parent, .frame = m->frame, .depth = depth };
+	d->stacks[d->stack_count++] = (struct word_stack){ .parent = m->parent,
+		.frame = m->frame,
+		.depth = depth,
+		.suspect = d->frames[m->frame - 1].suspect_to_ns != 0 ||
+			   (m->parent != 0 && d->stacks[m->parent - 1].suspect) };
 	return true;
 }
 
@@ -111,17 +114,58 @@ static uint32_t frame_to(struct dictionary *d, uint32_t id, struct profile *p)
 	return f->to;
 }
 
-uint32_t dictionary_stack_to(struct dictionary *d, uint32_t id, struct profile *p)
+bool dictionary_suspect(struct dictionary *d, uint32_t frame, uint64_t from_ns, uint64_t to_ns)
 {
-	struct word_stack *s = &d->stacks[id - 1];
-	if (s->stamp == d->stamp)
-		return s->to;
-	uint32_t frames[IPC_DEPTH_MAX];
-	uint32_t depth = s->depth, at = depth;
+	if (frame == 0 || frame > d->frame_count)
+		return false;
+	d->frames[frame - 1].suspect_from_ns = from_ns;
+	d->frames[frame - 1].suspect_to_ns = to_ns;
+	/* Callers come before what they call: one pass marks every stack the frame is in. */
+	for (size_t i = 0; i < d->stack_count; i++) {
+		struct word_stack *s = &d->stacks[i];
+		s->suspect |= s->frame == frame || (s->parent != 0 && d->stacks[s->parent - 1].suspect);
+	}
+	return true;
+}
+
+static uint32_t frames_collect(
+	struct dictionary *d, uint32_t id, struct profile *p, uint32_t frames[IPC_DEPTH_MAX])
+{
+	uint32_t depth = d->stacks[id - 1].depth, at = depth;
 	for (uint32_t walk = id; walk != 0; walk = d->stacks[walk - 1].parent) {
 		assert(at != 0);
 		frames[--at] = frame_to(d, d->stacks[walk - 1].frame, p);
 	}
+	return depth;
+}
+
+/* The stack below its outermost suspect frame, and a marker in that one's place. */
+static uint32_t suspect_stack_to(struct dictionary *d, uint32_t id, uint64_t at_ns, struct profile *p)
+{
+	uint32_t frames[IPC_DEPTH_MAX], outermost = 0, depth = 0;
+	for (uint32_t walk = id; walk != 0; walk = d->stacks[walk - 1].parent) {
+		const struct word_frame *f = &d->frames[d->stacks[walk - 1].frame - 1];
+		if (at_ns > f->suspect_from_ns && at_ns <= f->suspect_to_ns)
+			outermost = walk;
+	}
+	if (outermost == 0)
+		return profile_add_stack(p, frames, frames_collect(d, id, p, frames));
+	uint32_t caller = d->stacks[outermost - 1].parent;
+	if (caller != 0)
+		depth = frames_collect(d, caller, p, frames);
+	frames[depth++] = profile_add_frame(p, "<replaced>", "", 0);
+	return profile_add_stack(p, frames, depth);
+}
+
+uint32_t dictionary_stack_to(struct dictionary *d, uint32_t id, uint64_t at_ns, struct profile *p)
+{
+	struct word_stack *s = &d->stacks[id - 1];
+	if (s->suspect)
+		return suspect_stack_to(d, id, at_ns, p);
+	if (s->stamp == d->stamp)
+		return s->to;
+	uint32_t frames[IPC_DEPTH_MAX];
+	uint32_t depth = frames_collect(d, id, p, frames);
 	s->stamp = d->stamp;
 	s->to = profile_add_stack(p, frames, depth);
 	return s->to;

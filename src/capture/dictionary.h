@@ -16,12 +16,15 @@ struct word_frame {
 	const char *file;
 	uint32_t line;
 	uint32_t stamp, to; /* its index in the profile that is being cut, see `stamp` below */
+	uint64_t suspect_from_ns,
+		suspect_to_ns; /* what looks (from .. to] say of it may be wrong; 0, 0: nothing */
 };
 
 struct word_stack {
 	uint32_t parent, frame; /* ids; parent 0: this is the root */
 	uint32_t depth;
 	uint32_t stamp, to;
+	bool suspect; /* a frame of it is so, at some time */
 };
 
 struct word_lane {
@@ -56,6 +59,9 @@ bool dictionary_knows(const struct dictionary *d, const struct ipc_sample *s);
 /* Begins a new cut: nothing is in the profile yet. */
 void dictionary_cut_begin(struct dictionary *d);
 uint32_t dictionary_lane_to(struct dictionary *d, uint32_t id, struct profile *p);
-uint32_t dictionary_stack_to(struct dictionary *d, uint32_t id, struct profile *p);
+/* As seen at this instant: a stack with a frame that was suspect then ends at that frame's caller, and in <replaced>. */
+uint32_t dictionary_stack_to(struct dictionary *d, uint32_t id, uint64_t at_ns, struct profile *p);
+/* Code objects were replaced: the frame's name may be wrong in looks of (from .. to]. */
+bool dictionary_suspect(struct dictionary *d, uint32_t frame, uint64_t from_ns, uint64_t to_ns);
 
 #endif

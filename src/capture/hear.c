@@ -96,11 +96,14 @@ static bool hear_tick(struct capture *c, const struct ipc_tick *m)
 	return filed == m->sample_count;
 }
 
-static void hear_suspect(struct capture *c, const struct ipc_suspect *m)
+static bool hear_suspect(struct capture *c, const struct ipc_suspect *m)
 {
+	if (m->frame != 0)
+		return dictionary_suspect(c->dictionary, m->frame, m->from_ns, m->to_ns);
 	struct history *h = history_find(c, m->head.worker);
 	if (h != NULL)
 		history_suspect(h, m->from_ns, m->to_ns);
+	return true;
 }
 
 static bool hear_end(struct capture *c, const struct ipc_capture_end *m)
@@ -142,8 +145,7 @@ static bool hear_message(struct capture *c, const struct ipc_head *h)
 		hear_reset(c);
 		return true;
 	case IPC_SUSPECT:
-		hear_suspect(c, (const void *)h);
-		return true;
+		return hear_suspect(c, (const void *)h);
 	case IPC_CAPTURE_END:
 		return hear_end(c, (const void *)h);
 	default:

@@ -216,13 +216,14 @@ static void tick_cut(const struct tick *t, struct profile *p)
 		uint64_t weight_ns = is_task ? t->task_weight_ns : t->thread_weight_ns;
 		if (weight_ns == 0)
 			continue;
-		profile_add_sample(p, &(struct profile_sample){ .at_ns = t->at_ns,
-					      .weight_ns = weight_ns,
-					      .lane = dictionary_lane_to(t->dictionary, s->lane, p),
-					      .stack = dictionary_stack_to(t->dictionary, s->stack, p),
-					      .state = (uint8_t)states[s->state],
-					      .holds_gil = s->holds_gil != 0,
-					      .syscall = s->syscall });
+		profile_add_sample(
+			p, &(struct profile_sample){ .at_ns = t->at_ns,
+				   .weight_ns = weight_ns,
+				   .lane = dictionary_lane_to(t->dictionary, s->lane, p),
+				   .stack = dictionary_stack_to(t->dictionary, s->stack, t->at_ns, p),
+				   .state = (uint8_t)states[s->state],
+				   .holds_gil = s->holds_gil != 0,
+				   .syscall = s->syscall });
 	}
 }
 

@@ -135,12 +135,22 @@ static void end_tell(struct outbox *box, uint64_t id, enum ipc_status status, co
 
 void orders_prove(struct orders *os, struct worker *w, uint64_t now_ns)
 {
-	struct ipc_suspect m = { .head = { IPC_SUSPECT, sizeof m, w->key }, .from_ns = 0, .to_ns = now_ns };
-	if (worker_proven(&os->workers, w, now_ns, &m.from_ns))
+	uint32_t ids[CHANGED_MAX];
+	struct ipc_suspect m = {
+		.head = { IPC_SUSPECT, sizeof m, w->key }, .from_ns = w->proven_ns, .to_ns = now_ns
+	};
+	size_t count = worker_changed_code(w, now_ns, ids);
+	if (count == 0)
 		return;
-	for (size_t i = 0; i < os->box_count; i++)
-		if (w->wanted_on[i] != 0)
+	for (size_t i = 0; i < os->box_count; i++) {
+		if (w->wanted_on[i] == 0)
+			continue;
+		if (count > CHANGED_MAX) /* too many to be named one by one */
 			outbox_add(&os->boxes[i], &m);
+		else
+			outbox_suspect(&os->boxes[i], &m, w->epoch, ids, count);
+	}
+	worker_forget_code(&os->workers, w);
 }
 
 /* --- START and STOP --- */

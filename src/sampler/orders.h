@@ -38,7 +38,7 @@ uint64_t orders_search(struct orders *os, uint64_t now_ns);
 void orders_worker_changed(struct orders *os, struct worker *w, uint64_t now_ns);
 /* Forgets what is past its deadline. */
 void orders_expire(struct orders *os, uint64_t now_ns);
-/* Tells every channel that wants this worker what its code objects were worth: see worker_proven. */
+/* Tells every channel that wants this worker which code objects were replaced in it since the last check. */
 void orders_prove(struct orders *os, struct worker *w, uint64_t now_ns);
 
 #endif

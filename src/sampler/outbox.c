@@ -254,3 +254,25 @@ void outbox_reset(struct outbox *o)
 	o->dictionary_full = false;
 	outbox_add(o, &m);
 }
+
+static bool id_among(const uint32_t *ids, size_t count, uint64_t id)
+{
+	for (size_t i = 0; i < count; i++)
+		if (ids[i] == id)
+			return true;
+	return false;
+}
+
+void outbox_suspect(
+	struct outbox *o, const struct ipc_suspect *m, uint16_t epoch, const uint32_t *ids, size_t count)
+{
+	struct ipc_suspect one = *m;
+	size_t at = 0;
+	uint64_t key, id;
+	while (map_next(&o->frames, &at, &key, &id)) {
+		if (key >> 48 != epoch || !id_among(ids, count, key >> 24 & (CODE_ID_NONE)))
+			continue;
+		one.frame = (uint32_t)id;
+		outbox_add(o, &one);
+	}
+}

@@ -45,5 +45,8 @@ uint32_t outbox_stack(
 uint32_t outbox_lane(
 	struct outbox *o, uint16_t epoch, enum ipc_lane_kind kind, uint64_t native, const char *name);
 void outbox_reset(struct outbox *o);
+/* Tells that frames of these code objects are suspect. */
+void outbox_suspect(
+	struct outbox *o, const struct ipc_suspect *m, uint16_t epoch, const uint32_t *ids, size_t count);
 
 #endif

@@ -248,19 +248,20 @@ bool worker_look(struct worker *w, bool tasks, struct py_sample *sample)
 	return false;
 }
 
-bool worker_proven(struct workers *ws, struct worker *w, uint64_t now_ns, uint64_t *suspect_from_ns)
+size_t worker_changed_code(struct worker *w, uint64_t now_ns, uint32_t ids[CHANGED_MAX])
 {
-	*suspect_from_ns = w->proven_ns;
 	if (w->python == NULL || w->looked_ns <= w->proven_ns)
-		return true;
-	bool unchanged = py_process_code_unchanged(w->python);
+		return 0;
+	size_t count = py_process_code_changed(w->python, ids, CHANGED_MAX);
 	w->proven_ns = now_ns;
-	if (unchanged)
-		return true;
+	return count;
+}
+
+void worker_forget_code(struct workers *ws, struct worker *w)
+{
 	py_process_forget_code(w->python);
 	map_clear(&w->user_code);
 	w->epoch = epoch_new(ws);
-	return false;
 }
 
 /* --- telling --- */

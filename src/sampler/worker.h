@@ -51,7 +51,10 @@ MUST_CHECK bool worker_look(struct worker *w, bool tasks, struct py_sample *samp
 /* Tells one channel what was seen; sample NULL: that nothing was. */
 void worker_tell(
 	struct worker *w, struct outbox *o, const struct py_sample *sample, uint64_t at_ns, bool tasks);
-/* Checks that code objects are what they were. When not: forgets them, and says since when (for SUSPECT). */
-bool worker_proven(struct workers *ws, struct worker *w, uint64_t now_ns, uint64_t *suspect_from_ns);
+/* Checks that code objects are what they were since proven_ns, and moves that on. Returns how many are not; the ids of the
+ * first CHANGED_MAX of those. Then the caller tells the channels and lets worker_forget_code follow. */
+enum { CHANGED_MAX = 64 };
+size_t worker_changed_code(struct worker *w, uint64_t now_ns, uint32_t ids[CHANGED_MAX]);
+void worker_forget_code(struct workers *ws, struct worker *w);
 
 #endif

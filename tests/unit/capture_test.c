@@ -931,6 +931,40 @@ static void large_windows_are_thinned(void **state)
 	dictionary_unref(d);
 }
 
+/* "a frame whose code was replaced is not named in the looks since the last check; its callers are, and so is all before" */
+static void replaced_code_is_not_named(void **state)
+{
+	(void)state;
+	struct dictionary *d = small_dictionary("caller");
+	struct history *h = history_new(1);
+	uint64_t bytes[64];
+	(void)frame_make(bytes, 2, "module", "m.py", 7);
+	assert_true(dictionary_add_frame(d, (void *)bytes));
+	struct ipc_stack stack = { .head = { IPC_STACK, sizeof stack, 0 }, .id = 2, .parent = 1, .frame = 2 };
+	assert_true(dictionary_add_stack(d, &stack));
+	struct tick_message m;
+	struct ipc_sample deep = { .lane = 1, .stack = 2, .syscall = -1 };
+	for (uint64_t at = 110; at <= 130; at += 10) {
+		tick_make(&m, 1, at, 0, 1, &deep);
+		assert_int_equal(history_add(h, d, &m.tick), 1);
+	}
+	assert_false(dictionary_suspect(d, 99, 0, 1));
+	assert_true(dictionary_suspect(d, 2, 110, 120));
+	struct window w = { .from_ns = 100, .to_ns = 140, .period_ns = 10 };
+	struct profile *p = history_cut(h, &w);
+	static const char *const leaves[] = { "module", "<replaced>", "module" };
+	assert_int_equal(p->sample_count, 3);
+	for (size_t i = 0; i < 3; i++) {
+		const struct profile_stack *s = &p->stacks[p->samples[i].stack];
+		assert_int_equal(s->depth, 2);
+		assert_string_equal(p->frames[s->frames[0]].function, "caller");
+		assert_string_equal(p->frames[s->frames[1]].function, leaves[i]);
+	}
+	profile_free(p);
+	history_free(h);
+	dictionary_unref(d);
+}
+
 /* "samples before and after a RESET lie in one profile, each with its own meaning" */
 static void reset_in_mid_window(void **state)
 {
@@ -972,6 +1006,7 @@ int main(void)
 		cmocka_unit_test(weights_are_exact),
 		cmocka_unit_test(tasks_have_their_own_series),
 		cmocka_unit_test(large_windows_are_thinned),
+		cmocka_unit_test(replaced_code_is_not_named),
 		cmocka_unit_test(reset_in_mid_window),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -410,6 +410,7 @@ struct proxy_end {
 	uint32_t frame_count, stack_count, lane_count;
 	struct ipc_target target; /* the last one */
 	struct ipc_capture_end end;
+	struct ipc_suspect suspect;
 	unsigned targets, ends, ticks, ticks_failed, suspects;
 	/* Called for each sample; returns whether it is what the test waits for. */
 	bool (*wanted)(struct proxy_end *p, const struct ipc_tick *t, const struct ipc_sample *s);
@@ -499,6 +500,7 @@ static void hear_one(struct proxy_end *p, const struct ipc_head *h)
 		p->ends++;
 		break;
 	case IPC_SUSPECT:
+		memcpy(&p->suspect, h, sizeof p->suspect);
 		p->suspects++;
 		break;
 	case IPC_RESET:
@@ -747,6 +749,37 @@ static void waits_for_acceptance(void **state)
 	python_stop(&py);
 }
 
+static bool has_suspects(const struct proxy_end *p)
+{
+	return p->suspects >= 2;
+}
+
+/* "code objects that are made and thrown away again are told as replaced, frame by frame" */
+static void replaced_code_is_told(void **state)
+{
+	(void)state;
+	struct python py;
+	struct proxy_end p;
+	python_start(&py, SERVER_BEGIN
+		"c = s.accept()\n"
+		"n = 0\n"
+		"while True:\n"
+		"    n += 1\n"
+		"    d = {}\n"
+		"    exec('def made%d():\\n' % n + '  x = 1\\n' * (50 + n * 37 % 400) + '  import time; time.sleep(0.2)', d)\n"
+		"    d['made%d' % n]()\n"
+		"    d.clear()\n"); /* a function and its globals are a cycle */
+	sampler_start(&p, 100);
+	int fd = python_connect(&py);
+	start_send(&p, 1, fd);
+	assert_true(hear_until(&p, has_suspects, patience_ns));
+	assert_in_range(p.suspect.frame, 1, p.frame_count);
+	assert_true(p.suspect.from_ns < p.suspect.to_ns);
+	close(fd);
+	sampler_stop(&p);
+	python_stop(&py);
+}
+
 /* "a backend that is not Python is said to be so, and not asked again and again" */
 static void not_python_is_said(void **state)
 {
@@ -885,6 +918,7 @@ int main(void)
 		cmocka_unit_test(samples_busy_python),
 		cmocka_unit_test(samples_asyncio_task),
 		cmocka_unit_test(waits_for_acceptance),
+		cmocka_unit_test(replaced_code_is_told),
 		cmocka_unit_test(not_python_is_said),
 		cmocka_unit_test(killed_worker_is_gone),
 		cmocka_unit_test(idle_costs_nothing),
