@@ -93,6 +93,11 @@ struct upstream {
 	size_t address_count; /* 0: its name could not be resolved at start */
 	size_t address_next;  /* the one that answered last, or is to be tried */
 	struct list idle;     /* of struct link, last used first */
+
+	/* The backend's own keep-alive timeout, learned from three idle connections in a row that it closed at the same age. */
+	uint64_t closes_after_ns; /* 0: not known */
+	uint64_t guess_ns, guessed_at_ns;
+	unsigned guess_votes;
 	unsigned in_flight;
 };
 

@@ -64,6 +64,37 @@ struct upstream *upstream_pick(struct proxy *p)
 	return best;
 }
 
+/* --- learning when the backend closes what is idle --- */
+enum { VOTES_ENOUGH = 3 };
+
+/* An idle connection was closed by the backend. Those of one restart are all closed at once: only a connection that became
+ * idle after the last vote has a vote. */
+static void upstream_learn(struct upstream *u, const struct link *link)
+{
+	uint64_t now_ns = clock_now_ns(), age_ns = now_ns - link->idle_since_ns;
+	uint64_t apart_ns = age_ns > u->guess_ns ? age_ns - u->guess_ns : u->guess_ns - age_ns;
+	if (u->closes_after_ns != 0 || link->idle_since_ns < u->guessed_at_ns)
+		return;
+	bool agrees = u->guess_votes != 0 && apart_ns <= u->guess_ns / 16 + 5 * NS_PER_MS;
+	u->guess_votes = agrees ? u->guess_votes + 1 : 1;
+	u->guess_ns = agrees ? MIN(u->guess_ns, age_ns) : age_ns;
+	u->guessed_at_ns = now_ns;
+	if (u->guess_votes < VOTES_ENOUGH)
+		return;
+	u->closes_after_ns = u->guess_ns;
+	log_info("upstream %s closes idle connections after %.3f s; from now on we close them before it does",
+		u->text, (double)u->guess_ns / NS_PER_S);
+}
+
+/* How long a connection may be idle: a request must not meet the backend's close. 0: no bound. */
+static uint64_t idle_limit_ns(const struct upstream *u, uint64_t configured_ns)
+{
+	uint64_t safe_ns = u->closes_after_ns - u->closes_after_ns / 8;
+	if (u->closes_after_ns == 0)
+		return configured_ns;
+	return configured_ns != 0 ? MIN(configured_ns, safe_ns) : safe_ns;
+}
+
 /* --- what a link's stream tells --- */
 static void link_readable(void *context)
 {
@@ -73,6 +104,8 @@ static void link_readable(void *context)
 		return;
 	enum io_result r = input_fill(&link->input, &link->proxy->blocks, link->stream, &full);
 	if (link->exchange == NULL) {
+		if (r == IO_END)
+			upstream_learn(link->upstream, link);
 		if (r != IO_AGAIN || full)
 			link_free(link); /* closed while idle, or it speaks unasked */
 		return;
@@ -165,14 +198,19 @@ void link_give_back(struct link *link)
 	list_push_front(&link->upstream->idle, &link->node);
 	p->counters.upstream_busy--;
 	p->counters.upstream_idle++;
-	if (p->config->timeouts.upstream_idle_ns != 0)
-		timer_start(&link->idle_timer, p->config->timeouts.upstream_idle_ns);
+	uint64_t limit_ns = idle_limit_ns(link->upstream, p->config->timeouts.upstream_idle_ns);
+	if (limit_ns != 0)
+		timer_start(&link->idle_timer, limit_ns);
 }
 
 static bool link_still_open(const struct link *link)
 {
+	uint64_t age_ns = clock_now_ns() - link->idle_since_ns;
+	uint64_t limit_ns = idle_limit_ns(link->upstream, 0);
 	char byte;
-	if (clock_now_ns() - link->idle_since_ns < look_after_ns)
+	if (limit_ns != 0 && age_ns >= limit_ns)
+		return false; /* the timer is late, as timers may be */
+	if (age_ns < look_after_ns)
 		return true;
 	return recv(stream_fd(link->stream), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }

@@ -288,6 +288,44 @@ static void test_stale_connection_replayed(void **state)
 		}
 }
 
+static void copy_learned(struct rig *rig, void *context)
+{
+	*(uint64_t *)context = rig->proxy->upstreams[0].closes_after_ns;
+}
+
+/* When the backend closes idle connections at one age again and again, the proxy learns it and closes them first. */
+static void test_learns_when_the_backend_closes(void **state)
+{
+	struct rig *rig = rig_new(NULL);
+	int client = client_connect(rig);
+	uint64_t learned_ns = 0, closed_at_least_ns = 60 * NS_PER_MS;
+	(void)state;
+	for (int round = 0; learned_ns == 0; round++) {
+		assert_true(round < 50);
+		send_text(client, GET_SLASH);
+		int backend = backend_accept(rig);
+		read_head(backend);
+		send_text(backend, OK_EMPTY);
+		read_head(client);
+		rig_wait_at_rest(rig, 1);
+		poll(NULL, 0, 60); /* the backend's keep-alive timeout */
+		close(backend);
+		while (rig_counters(rig).upstream_idle != 0)
+			;
+		on_loop(rig, copy_learned, &learned_ns);
+	}
+	assert_in_range(learned_ns, closed_at_least_ns, NS_PER_S);
+
+	send_text(client, GET_SLASH);
+	int backend = backend_accept(rig);
+	read_head(backend);
+	send_text(backend, OK_EMPTY);
+	expect_closed(backend); /* by us, unasked */
+	close(client);
+	close(backend);
+	rig_free(rig);
+}
+
 /* Once the backend may have read it, a POST is never sent twice: 502. A GET is. */
 static void test_no_replay_of_what_may_have_been_read(void **state)
 {
@@ -491,6 +529,7 @@ int main(void)
 		cmocka_unit_test(test_invalid_both_sides),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_stale_connection_replayed),
+		cmocka_unit_test(test_learns_when_the_backend_closes),
 		cmocka_unit_test(test_no_replay_of_what_may_have_been_read),
 		cmocka_unit_test(test_timeouts),
 		cmocka_unit_test(test_upstream_idle),
