@@ -38,8 +38,8 @@ struct timer {
 	uint64_t deadline_ns;  /* private */
 };
 void timer_init(struct timer *t, struct loop *l, void (*fire)(void *context), void *context);
-void timer_clear(struct timer *t);                         /* stops and gives back what it holds */
-void timer_start(struct timer *t, uint64_t delay_ns);      /* restarts when running */
+void timer_clear(struct timer *t);                    /* stops and gives back what it holds */
+void timer_start(struct timer *t, uint64_t delay_ns); /* restarts when running */
 void timer_stop(struct timer *t);
 bool timer_running(const struct timer *t);
 
@@ -59,7 +59,8 @@ void net_address_text(const struct net_address *a, char *out, size_t out_bytes);
 void net_address_host_text(const struct net_address *a, char *out, size_t out_bytes);
 /* Looks host up, blocking (getaddrinfo): for the start, before the loop runs. Returns how many of max addresses were filled;
  * 0: the reason is in why. */
-MUST_CHECK size_t net_resolve(bool is_unix, const char *host, uint16_t port, struct net_address *out, size_t max, struct buf *why);
+MUST_CHECK size_t net_resolve(
+	bool is_unix, const char *host, uint16_t port, struct net_address *out, size_t max, struct buf *why);
 
 /* A listening socket, non-blocking and close-on-exec. host "" is every address (v6 socket that also takes v4).
  * -1 with the reason in why. For the parent, before any loop. */
@@ -77,14 +78,16 @@ struct stream_events {
 	void (*hangup)(void *context);
 };
 
-struct stream *stream_new(struct loop *l, int fd, const struct stream_events *events, void *context); /* takes fd */
+struct stream *stream_new(
+	struct loop *l, int fd, const struct stream_events *events, void *context); /* takes fd */
 void stream_free(struct stream *s); /* closes; safe inside the stream's own events */
 int stream_fd(const struct stream *s);
 int stream_errno(const struct stream *s);
 /* Hands the stream to another owner: pool to exchange and back. */
 void stream_set_owner(struct stream *s, const struct stream_events *events, void *context);
 MUST_CHECK enum io_result stream_read(struct stream *s, void *to, size_t len, size_t *got);
-MUST_CHECK enum io_result stream_write(struct stream *s, const struct iovec *parts, int count, size_t *written);
+MUST_CHECK enum io_result stream_write(
+	struct stream *s, const struct iovec *parts, int count, size_t *written);
 void stream_pause_read(struct stream *s, bool paused);
 void stream_want_writable(struct stream *s, bool wanted);
 void stream_shutdown_write(struct stream *s); /* sends FIN; reading goes on */
@@ -100,7 +103,8 @@ struct connector *connector_new(struct loop *l, const struct net_address *to, ui
 void connector_free(struct connector *c); /* cancels */
 
 struct listener;
-struct listener *listener_new(struct loop *l, int fd, void (*accepted)(void *context, int fd, const struct net_address *peer),
+struct listener *listener_new(struct loop *l, int fd,
+	void (*accepted)(void *context, int fd, const struct net_address *peer),
 	void *context); /* does not own fd */
 void listener_pause(struct listener *li, bool paused);
 void listener_free(struct listener *li);
