@@ -17,6 +17,8 @@ static void test_abort_at_each_request_byte(void **state)
 			close_with_reset(client);
 		else
 			close(client);
+		while (rig_counters(rig).clients_accepted != cut + 1)
+			; /* the accept may come after the close */
 		rig_wait_at_rest(rig, 0);
 		while (backend_has_connection(rig)) {
 			int backend = backend_accept(rig);
