@@ -186,8 +186,6 @@ make_requests() {
 	done
 }
 
-show() { "$python" "$top/config/demo/show_slow_lines.py" "$@"; }
-
 trap leave EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
@@ -201,8 +199,7 @@ start_app
 start_proxy
 make_requests
 say "What slowproxy says about the slow ones (the JSON lines are in $folder/slow.log)"
-# shellcheck disable=SC2086
-if show --expect "$slow_requests" <"$folder/slow.log"; then good=yes; else good=no; fi
+if "$python" "$top/config/demo/show_slow_lines.py" --expect "$slow_requests" <"$folder/slow.log"; then good=yes; else good=no; fi
 
 if [ "$once" = yes ]; then
 	[ "$good" = yes ] || { tail -n 20 "$folder/proxy.log" >&2; die "not every slow request was explained rightly"; }
@@ -215,6 +212,6 @@ cat <<TEXT
   the app behind slowproxy   http://127.0.0.1:$port/   (try /cpu /blocking /await /sync-sleep /sync-cpu ?seconds=2)
   flame graphs               $folder/profiles/*.html   (open in any browser)
 TEXT
-show --follow "$folder/slow.log" &
+"$python" "$top/config/demo/show_slow_lines.py" --follow "$folder/slow.log" &
 show_pid=$!
 wait "$proxy_pid" || true

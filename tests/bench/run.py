@@ -294,9 +294,11 @@ def sampler_rate(options, folder, cpus):
 def machine():
     text = pathlib.Path("/proc/cpuinfo").read_text()
     model = re.search(r"model name\s*:\s*(.+)", text)
+    load = os.getloadavg()[0]
     system = dict(re.findall(r'^(\w+)="?([^"\n]*)', pathlib.Path("/etc/os-release").read_text(), re.M)).get("PRETTY_NAME", "")
     return (f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d %H:%M} UTC · {os.cpu_count()} x "
-            f"{model.group(1) if model else 'unknown CPU'} · Linux {os.uname().release} · {system}")
+            f"{model.group(1) if model else 'unknown CPU'} · Linux {os.uname().release} · {system} · "
+            f"load average at the end {load:.1f}" + (" (more than this run alone makes: the machine was busy)" if load > 2.5 else ""))
 
 
 def version_of(argv, pattern):
