@@ -44,34 +44,37 @@ static size_t tick_bytes(const struct tick *t)
 	return sizeof *t + t->sample_count * sizeof *t->samples;
 }
 
-bool history_drop_oldest(struct history *h)
+static void tick_free(struct history *h, struct tick *t)
 {
-	if (list_empty(&h->ticks))
-		return false;
-	struct tick *t = LIST_ENTRY(list_first(&h->ticks), struct tick, node);
 	list_remove(&t->node);
 	h->bytes -= tick_bytes(t);
 	dictionary_unref(t->dictionary);
 	free(t);
+}
+
+bool history_drop_oldest(struct history *h)
+{
+	if (list_empty(&h->ticks))
+		return false;
+	tick_free(h, LIST_ENTRY(list_first(&h->ticks), struct tick, node));
 	return true;
 }
 
 void history_free(struct history *h)
 {
-	while (history_drop_oldest(h))
-		;
+	list_for_each_safe (node, &h->ticks)
+		tick_free(h, LIST_ENTRY(node, struct tick, node));
 	free(h);
 }
 
 static struct tick *tick_last(const struct history *h)
 {
-	return list_empty(&h->ticks) ? NULL : LIST_ENTRY(h->ticks.head.prev, struct tick, node);
+	return LIST_ENTRY(h->ticks.head.prev, struct tick, node);
 }
 
 size_t history_add(struct history *h, struct dictionary *d, const struct ipc_tick *m)
 {
-	const struct tick *last = tick_last(h);
-	if (last != NULL && m->at_ns <= last->at_ns)
+	if (!list_empty(&h->ticks) && m->at_ns <= tick_last(h)->at_ns)
 		return 0; /* time does not run backwards: not ours */
 	struct tick *t = xmalloc(sizeof *t + m->sample_count * sizeof *t->samples);
 	*t = (struct tick){ .at_ns = m->at_ns, .flags = m->flags, .dictionary = dictionary_ref(d) };
@@ -97,9 +100,12 @@ void history_suspect(struct history *h, uint64_t from_ns, uint64_t to_ns)
 
 void history_trim(struct history *h, uint64_t before_ns)
 {
-	while (!list_empty(&h->ticks) &&
-		LIST_ENTRY(list_first(&h->ticks), struct tick, node)->at_ns < before_ns)
-		(void)history_drop_oldest(h);
+	list_for_each_safe (node, &h->ticks) {
+		struct tick *t = LIST_ENTRY(node, struct tick, node);
+		if (t->at_ns >= before_ns)
+			return;
+		tick_free(h, t);
+	}
 }
 
 /* --- cutting --- */
@@ -124,7 +130,7 @@ static size_t window_survey(struct history *h, struct window *w, struct profile 
 		struct tick *t = LIST_ENTRY(node, struct tick, node);
 		if (!in_window(w, t))
 			continue;
-		if (t->dictionary != last)
+		if (last == NULL || t->dictionary != last)
 			dictionary_cut_begin(t->dictionary);
 		last = t->dictionary;
 		w->failed += (t->flags & IPC_TICK_FAILED) != 0;

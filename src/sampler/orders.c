@@ -95,8 +95,8 @@ void orders_clear(struct orders *os)
 {
 	struct list *lists[] = { &os->searching, &os->reading, &os->failed };
 	for (size_t i = 0; i < ARRAY_LEN(lists); i++)
-		while (!list_empty(lists[i]))
-			order_free(os, LIST_ENTRY(list_first(lists[i]), struct order, node));
+		list_for_each_safe (node, lists[i])
+			order_free(os, LIST_ENTRY(node, struct order, node));
 	for (size_t i = 0; i < os->box_count; i++)
 		map_clear(&os->by_id[i]);
 	free(os->by_id);

@@ -15,6 +15,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <slowproxy/base/str.h>
+
 enum {
 	WAITING_MAX =
 		32 << 20, /* a proxy that starts captures but never reads is mad: then it is left alone */
@@ -37,9 +39,8 @@ void outbox_init(struct outbox *o, int channel)
 	o->lane_names = xcalloc(IPC_LANES_MAX + 1, sizeof *o->lane_names);
 }
 
-static void waiting_free_first(struct outbox *o)
+static void waiting_free(struct outbox *o, struct waiting *w)
 {
-	struct waiting *w = LIST_ENTRY(list_first(&o->waiting), struct waiting, node);
 	list_remove(&w->node);
 	o->waiting_bytes -= w->len;
 	free(w);
@@ -47,8 +48,8 @@ static void waiting_free_first(struct outbox *o)
 
 void outbox_clear(struct outbox *o)
 {
-	while (!list_empty(&o->waiting))
-		waiting_free_first(o);
+	list_for_each_safe (node, &o->waiting)
+		waiting_free(o, LIST_ENTRY(node, struct waiting, node));
 	map_clear(&o->frames);
 	map_clear(&o->stacks);
 	map_clear(&o->lanes);
@@ -78,13 +79,13 @@ static void batch_to_waiting(struct outbox *o)
 
 static bool waiting_send(struct outbox *o)
 {
-	while (!list_empty(&o->waiting)) {
-		struct waiting *w = LIST_ENTRY(list_first(&o->waiting), struct waiting, node);
+	list_for_each_safe (node, &o->waiting) {
+		struct waiting *w = LIST_ENTRY(node, struct waiting, node);
 		enum ipc_result r = ipc_send(o->channel, w->bytes, w->len);
 		o->closed |= r == IPC_CLOSED;
 		if (r != IPC_OK)
 			return false;
-		waiting_free_first(o);
+		waiting_free(o, w);
 	}
 	return true;
 }
@@ -142,7 +143,7 @@ static void frame_tell(struct outbox *o, uint32_t id, const char *function, cons
 		char bytes[sizeof(struct ipc_frame) + IPC_FUNCTION_MAX + IPC_FILE_MAX + 8];
 	} u;
 	size_t function_bytes = strnlen(function, IPC_FUNCTION_MAX);
-	size_t file_bytes = strlen(file);
+	size_t file_bytes = slice_of(file).len;
 	u.m = (struct ipc_frame){ .head = { .type = IPC_FRAME }, .id = id, .line = line };
 	memcpy(u.bytes + sizeof u.m, function, function_bytes);
 	char *to = u.bytes + sizeof u.m + function_bytes;

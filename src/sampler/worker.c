@@ -169,21 +169,22 @@ bool worker_alive(struct worker *w)
 /* Room for one more: those that ended or were not wanted for longest leave first. */
 static bool room_make(struct workers *ws)
 {
+	struct worker *spare = NULL; /* alive, and unused for longest */
 	list_for_each_safe (node, &ws->list) {
-		struct worker *w = LIST_ENTRY(node, struct worker, node);
-		if (w->wanted == 0 && !worker_alive(w))
-			worker_free(ws, w);
-	}
-	if (ws->count < WORKERS_MAX)
-		return true;
-	list_for_each (node, &ws->list) {
 		struct worker *w = LIST_ENTRY(node, struct worker, node);
 		if (w->wanted != 0)
 			continue;
-		worker_free(ws, w);
-		return true;
+		if (!worker_alive(w))
+			worker_free(ws, w);
+		else if (spare == NULL)
+			spare = w;
 	}
-	return false;
+	if (ws->count < WORKERS_MAX)
+		return true;
+	if (spare == NULL)
+		return false;
+	worker_free(ws, spare);
+	return true;
 }
 
 static struct worker *worker_new(struct workers *ws, pid_t pid)
