@@ -161,17 +161,17 @@ stage_fuzz() {
 		cmake --build build-fuzz -j "$jobs" --target fuzzers || return 1
 	found=no
 	for fuzzer in build-fuzz/tests/fuzz/*_fuzz; do
-		[ -x "$fuzzer" ] || continue
+		[ -f "$fuzzer" ] && [ -x "$fuzzer" ] || continue
 		found=yes
 		name=$(basename "$fuzzer")
 		room=${name%%_*}
 		corpus=build-fuzz/corpus/$name
 		mkdir -p "$corpus"
 		set -- "$corpus"
-		[ ! -d "tests/fuzz/corpus/$name" ] || set -- "$@" "tests/fuzz/corpus/$name"
+		[ ! -d "tests/fuzz/seeds/$name" ] || set -- "$@" "tests/fuzz/seeds/$name"
 		[ ! -e "tests/fuzz/$room.dict" ] || set -- -dict="tests/fuzz/$room.dict" "$@"
 		echo "== $name: $fuzz_inputs inputs"
-		"$fuzzer" -runs="$fuzz_inputs" -max_total_time=120 -max_len=4096 -timeout=10 -artifact_prefix="$logs/$name-" "$@" || return 1
+		"$fuzzer" -runs="$fuzz_inputs" -max_total_time=120 -max_len=4096 -timeout=10 -verbosity=0 -print_final_stats=1 -artifact_prefix="$logs/$name-" "$@" || return 1
 	done
 	[ $found = yes ] || skip "no fuzzer was built"
 }

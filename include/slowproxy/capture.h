@@ -30,9 +30,10 @@ struct capture_counters {
 struct capture;
 
 /* channel_fd: our end of the socketpair to the sampler, or -1 when there is none (capture off). Owned. */
-struct capture *capture_new(struct loop *l, const struct config *config, int channel_fd, const struct capture_sink *sink);
-void capture_began(struct capture *c, struct record *r);  /* lent until capture_ended */
-void capture_ended(struct capture *c, struct record *r);  /* moves */
+struct capture *capture_new(
+	struct loop *l, const struct config *config, int channel_fd, const struct capture_sink *sink);
+void capture_began(struct capture *c, struct record *r); /* lent until capture_ended */
+void capture_ended(struct capture *c, struct record *r); /* moves */
 /* The sampler was started anew; -1: it is gone for now. Takes fd. */
 void capture_channel_replace(struct capture *c, int channel_fd);
 const struct capture_counters *capture_counters(const struct capture *c);

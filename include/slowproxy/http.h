@@ -26,9 +26,27 @@ enum { HTTP_MAX_HEADERS = 256 }; /* limits.headers may be lower, never higher */
 
 /* Names the proxy must know; everything else is HTTP_OTHER and passes byte for byte. */
 enum http_name {
-	HTTP_OTHER, HTTP_HOST, HTTP_CONNECTION, HTTP_CONTENT_LENGTH, HTTP_TRANSFER_ENCODING, HTTP_TE, HTTP_TRAILER, HTTP_UPGRADE,
-	HTTP_EXPECT, HTTP_KEEP_ALIVE, HTTP_PROXY_CONNECTION, HTTP2_SETTINGS, HTTP_X_FORWARDED_FOR, HTTP_X_FORWARDED_PROTO,
-	HTTP_X_FORWARDED_HOST, HTTP_X_REQUEST_ID, HTTP_TRACEPARENT, HTTP_TRACESTATE, HTTP_DATE, HTTP_SERVER, HTTP_NAME_COUNT
+	HTTP_OTHER,
+	HTTP_HOST,
+	HTTP_CONNECTION,
+	HTTP_CONTENT_LENGTH,
+	HTTP_TRANSFER_ENCODING,
+	HTTP_TE,
+	HTTP_TRAILER,
+	HTTP_UPGRADE,
+	HTTP_EXPECT,
+	HTTP_KEEP_ALIVE,
+	HTTP_PROXY_CONNECTION,
+	HTTP2_SETTINGS,
+	HTTP_X_FORWARDED_FOR,
+	HTTP_X_FORWARDED_PROTO,
+	HTTP_X_FORWARDED_HOST,
+	HTTP_X_REQUEST_ID,
+	HTTP_TRACEPARENT,
+	HTTP_TRACESTATE,
+	HTTP_DATE,
+	HTTP_SERVER,
+	HTTP_NAME_COUNT
 };
 
 /* name and value lie in the caller's buffer; the value has no leading or trailing blanks. */
@@ -44,9 +62,9 @@ enum http_framing { HTTP_NO_BODY, HTTP_LENGTH, HTTP_CHUNKED, HTTP_UNTIL_CLOSE };
 /* Valid from HTTP_HEAD until the caller's buffer changes. */
 struct http_head {
 	struct slice method, target, reason; /* method, target: requests; reason: responses */
-	struct slice path;                   /* target without the query and, for absolute-form, without scheme and authority */
-	struct slice resource;               /* target without scheme and authority; may be empty or begin with '?' */
-	struct slice host;                   /* the authority that counts: of an absolute-form target, else of Host */
+	struct slice path; /* target without the query and, for absolute-form, without scheme and authority */
+	struct slice resource; /* target without scheme and authority; may be empty or begin with '?' */
+	struct slice host;     /* the authority that counts: of an absolute-form target, else of Host */
 	bool absolute_form;
 	uint16_t status;
 	uint8_t minor; /* HTTP/1.minor: 0 or 1 */
@@ -70,13 +88,13 @@ enum http_error {
 	HTTP_ERR_TARGET_TOO_LONG, /* 414 */
 	HTTP_ERR_TOO_MANY_HEADERS,
 	HTTP_ERR_REQUEST_LINE,
-	HTTP_ERR_METHOD,          /* 501: CONNECT; any other token passes */
-	HTTP_ERR_VERSION,         /* 505 */
+	HTTP_ERR_METHOD,  /* 501: CONNECT; any other token passes */
+	HTTP_ERR_VERSION, /* 505 */
 	HTTP_ERR_TARGET,
 	HTTP_ERR_STATUS_LINE,
-	HTTP_ERR_LINE_END,        /* bare CR or LF */
-	HTTP_ERR_CONTROL,         /* NUL or another control byte */
-	HTTP_ERR_FOLD,            /* obs-fold */
+	HTTP_ERR_LINE_END, /* bare CR or LF */
+	HTTP_ERR_CONTROL,  /* NUL or another control byte */
+	HTTP_ERR_FOLD,     /* obs-fold */
 	HTTP_ERR_HEADER_NAME,
 	HTTP_ERR_HEADER_VALUE,
 	HTTP_ERR_HOST,
@@ -89,9 +107,9 @@ enum http_error {
 	HTTP_ERR_UPGRADE,
 	HTTP_ERR_CHUNK,
 	HTTP_ERR_TRAILER,
-	HTTP_ERR_BODY_TOO_LARGE,  /* 413 */
-	HTTP_ERR_EARLY_END,       /* end of stream inside a message */
-	HTTP_ERR_PARSER,          /* llhttp refused what our own check let pass */
+	HTTP_ERR_BODY_TOO_LARGE, /* 413 */
+	HTTP_ERR_EARLY_END,      /* end of stream inside a message */
+	HTTP_ERR_PARSER,         /* llhttp refused what our own check let pass */
 	HTTP_ERR_COUNT
 };
 struct http_error_row {
@@ -126,8 +144,8 @@ void http_reader_answers_head(struct http_reader *r, bool head_request);
  *   FAILED: http_reader_error says why; the connection cannot be used any more.
  * After HEAD and BODY call again, with len 0 too, until it says MORE, DONE or FAILED.
  * A 1xx response is a message of its own: HEAD then DONE (101 too; what follows it is a tunnel). */
-enum http_event http_read(struct http_reader *r, const char *bytes, size_t len, size_t *used, struct http_head *head,
-	struct slice *body);
+enum http_event http_read(struct http_reader *r, const char *bytes, size_t len, size_t *used,
+	struct http_head *head, struct slice *body);
 /* The sender closed. DONE when that ends the message rightly (HTTP_UNTIL_CLOSE), MORE when between messages, else FAILED. */
 enum http_event http_read_end(struct http_reader *r);
 enum http_error http_reader_error(const struct http_reader *r);
@@ -136,14 +154,14 @@ struct slice http_reader_trailers(const struct http_reader *r);
 
 /* What the proxy adds to a request head. An empty slice is not written, and leaves the client's own header of that name. */
 struct http_forward {
-	struct slice host;            /* for HTTP/1.0 requests that name none; written even if empty */
-	struct slice forwarded_for;   /* whole value */
+	struct slice host;          /* for HTTP/1.0 requests that name none; written even if empty */
+	struct slice forwarded_for; /* whole value */
 	struct slice forwarded_proto;
 	struct slice forwarded_host;
 	struct slice request_id;
 	struct slice traceparent;
-	bool drop_tracestate;         /* the client's traceparent was not valid */
-	bool drop_underscore_names;   /* X_Y would become X-Y in WSGI */
+	bool drop_tracestate;       /* the client's traceparent was not valid */
+	bool drop_underscore_names; /* X_Y would become X-Y in WSGI */
 };
 
 /* Writes the head for upstream: the client's headers in order, case and spelling, without hop-by-hop ones and those replaced;
@@ -152,11 +170,12 @@ struct http_forward {
 void http_write_request_head(struct buf *out, const struct http_head *head, const struct http_forward *add);
 
 struct http_respond {
-	struct slice extra;      /* complete "Name: value\r\n" lines to add: X-Response-Time, Server-Timing, X-Request-ID */
-	struct slice drop_name;  /* a header of the backend's to leave out (replaced by ours); empty: none */
-	uint8_t client_minor;    /* 0: HTTP/1.0 client: no chunked, answered until close where the length is unknown */
-	bool close;              /* write Connection: close */
-	bool head_request;       /* answer to HEAD: framing headers pass as the backend sent them */
+	/* Complete "Name: value\r\n" lines to add: X-Response-Time, Server-Timing, X-Request-ID. */
+	struct slice extra;
+	struct slice drop_name; /* a header of the backend's to leave out (replaced by ours); empty: none */
+	uint8_t client_minor; /* 0: HTTP/1.0 client: no chunked, answered until close where the length is unknown */
+	bool close;           /* write Connection: close */
+	bool head_request; /* answer to HEAD: framing headers pass as the backend sent them */
 };
 
 /* Writes the response head for the client; *framing is how the body must then be written (HTTP_CHUNKED: with
@@ -170,8 +189,8 @@ size_t http_write_chunk_size(char *out, uint64_t len);
 void http_write_last_chunk(struct buf *out, struct slice trailers);
 
 /* A complete response of the proxy's own with a JSON or plain body that says why. extra as above. */
-void http_write_error(struct buf *out, uint16_t status, const char *outcome_name, const char *sentence, const char *request_id,
-	struct slice extra, bool close, bool head_request, bool plain);
+void http_write_error(struct buf *out, uint16_t status, const char *outcome_name, const char *sentence,
+	const char *request_id, struct slice extra, bool close, bool head_request, bool plain);
 const char *http_reason_phrase(uint16_t status);
 
 /* Whether value is "00-<32 hex>-<16 hex>-<2 hex>" (or of a later version that begins so) and valid per W3C Trace Context;

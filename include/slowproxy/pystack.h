@@ -17,19 +17,19 @@
 
 enum py_result {
 	PY_OK,
-	PY_NO_PROCESS,    /* no such pid, or it ended, or the pid is another process by now */
-	PY_DENIED,        /* no permission to read it */
+	PY_NO_PROCESS, /* no such pid, or it ended, or the pid is another process by now */
+	PY_DENIED,     /* no permission to read it */
 	PY_NOT_PYTHON,
-	PY_UNSUPPORTED,   /* Python, but no row for this version or build */
-	PY_NOT_READY,     /* Python is still starting, or ending */
-	PY_UNREADABLE,    /* memory did not make sense, twice */
+	PY_UNSUPPORTED, /* Python, but no row for this version or build */
+	PY_NOT_READY,   /* Python is still starting, or ending */
+	PY_UNREADABLE,  /* memory did not make sense, twice */
 	PY_RESULT_COUNT
 };
 extern const char *const py_result_sentences[PY_RESULT_COUNT];
 
 /* A code object as cached by the process: lives until py_process_close or py_process_forget_code. */
 struct py_code {
-	uint32_t id; /* small, dense, unique in this process's cache */
+	uint32_t id;          /* small, dense, unique in this process's cache */
 	const char *function; /* qualified where the version knows it */
 	const char *file;
 	uint32_t first_line;
@@ -48,7 +48,7 @@ enum py_state {
 	PY_STATE_RUNNING,  /* on a CPU or runnable */
 	PY_STATE_BLOCKED,  /* in a system call that waits; syscall says which */
 	PY_STATE_GIL_WAIT, /* waits for the GIL */
-	PY_STATE_IDLE      /* waits for work: event loop in epoll_wait/select/poll, pool thread on an empty queue */
+	PY_STATE_IDLE /* waits for work: event loop in epoll_wait/select/poll, pool thread on an empty queue */
 };
 extern const char *const py_state_names[];
 
@@ -59,7 +59,7 @@ struct py_thread {
 	int syscall;         /* -1 unless blocked or idle */
 	bool holds_gil;
 	bool is_main;
-	bool runs_event_loop; /* an asyncio loop is running on its stack */
+	bool runs_event_loop;          /* an asyncio loop is running on its stack */
 	const struct py_frame *frames; /* leaf first */
 	size_t frame_count;
 };
@@ -79,14 +79,14 @@ struct py_sample {
 	size_t thread_count;
 	const struct py_task *tasks;
 	size_t task_count;
-	bool tasks_cut;      /* there were more than max_tasks */
+	bool tasks_cut; /* there were more than max_tasks */
 	bool gc_running;
 	uint32_t unreadable; /* threads and tasks that were given up, or degraded */
 };
 
 struct py_wants {
-	bool states;         /* thread states from /proc: a few us a thread */
-	bool tasks;          /* suspended asyncio tasks */
+	bool states;          /* thread states from /proc: a few us a thread */
+	bool tasks;           /* suspended asyncio tasks */
 	uint32_t max_threads; /* 0: 64 */
 	uint32_t max_tasks;   /* 0: 1000 */
 };
@@ -99,7 +99,8 @@ void py_process_close(struct py_process *p);
 pid_t py_process_pid(const struct py_process *p);
 const char *py_process_version(const struct py_process *p); /* "3.11.2" */
 /* One look at all threads (and tasks). PY_OK also when single threads were degraded: see unreadable. */
-MUST_CHECK enum py_result py_process_sample(struct py_process *p, const struct py_wants *wants, struct py_sample *out);
+MUST_CHECK enum py_result py_process_sample(
+	struct py_process *p, const struct py_wants *wants, struct py_sample *out);
 /* Looks whether cached code objects still are what they were (before a report is made of them): true when none changed. */
 bool py_process_code_unchanged(struct py_process *p);
 /* How many cached code objects are not what they were, and the ids of the first `room` of those. */

@@ -16,15 +16,15 @@
 
 /* Instants of an exchange in their natural order. Stamped on state entry, CLOCK_MONOTONIC ns, 0 = never happened. */
 enum mark {
-	MARK_BEGIN,           /* first byte of the request read */
-	MARK_REQUEST_HEAD,    /* request head complete and checked */
-	MARK_CONNECT_BEGIN,   /* an upstream connection is wanted and none was idle: connect(2) called */
-	MARK_UPSTREAM,        /* an upstream connection is ours: connected, or taken from the pool */
-	MARK_REQUEST_SENT,    /* last byte of the request written upstream */
-	MARK_RESPONSE_BEGIN,  /* first byte of the final response read */
-	MARK_RESPONSE_HEAD,   /* response head ready for the client: X-Response-Time is BEGIN .. here */
-	MARK_RESPONSE_END,    /* last byte of the response read from upstream (or the error answer made) */
-	MARK_END,             /* the exchange is over: last byte written, or given up */
+	MARK_BEGIN,          /* first byte of the request read */
+	MARK_REQUEST_HEAD,   /* request head complete and checked */
+	MARK_CONNECT_BEGIN,  /* an upstream connection is wanted and none was idle: connect(2) called */
+	MARK_UPSTREAM,       /* an upstream connection is ours: connected, or taken from the pool */
+	MARK_REQUEST_SENT,   /* last byte of the request written upstream */
+	MARK_RESPONSE_BEGIN, /* first byte of the final response read */
+	MARK_RESPONSE_HEAD,  /* response head ready for the client: X-Response-Time is BEGIN .. here */
+	MARK_RESPONSE_END,   /* last byte of the response read from upstream (or the error answer made) */
+	MARK_END,            /* the exchange is over: last byte written, or given up */
 	MARK_COUNT
 };
 
@@ -45,20 +45,20 @@ bool timeline_between_ns(const struct timeline *t, enum mark from, enum mark to,
 enum outcome {
 	OUTCOME_OK,
 	OUTCOME_CLIENT_ABORT,
-	OUTCOME_CLIENT_TIMEOUT,       /* 408: the request did not arrive in time */
-	OUTCOME_BAD_REQUEST,          /* 400 and its kin: refused before the backend saw it */
-	OUTCOME_TOO_LARGE,            /* 413, 414, 431 */
-	OUTCOME_OVERLOAD,             /* 503: a limit of the proxy */
-	OUTCOME_UPSTREAM_UNRESOLVED,  /* 502: the name has no address */
-	OUTCOME_UPSTREAM_REFUSED,     /* 502: connect failed */
-	OUTCOME_UPSTREAM_RESET,       /* 502: closed or reset before a response */
-	OUTCOME_UPSTREAM_INVALID,     /* 502: what came back is not HTTP */
-	OUTCOME_UPSTREAM_TRUNCATED,   /* closed in mid-body */
-	OUTCOME_TIMEOUT_CONNECT,      /* 504 */
-	OUTCOME_TIMEOUT_RESPONSE,     /* 504 */
-	OUTCOME_TIMEOUT_STREAM,       /* a body stood still for too long */
-	OUTCOME_TUNNEL,               /* upgraded, then closed by either side */
-	OUTCOME_SHUTDOWN,             /* cut by our own end */
+	OUTCOME_CLIENT_TIMEOUT,      /* 408: the request did not arrive in time */
+	OUTCOME_BAD_REQUEST,         /* 400 and its kin: refused before the backend saw it */
+	OUTCOME_TOO_LARGE,           /* 413, 414, 431 */
+	OUTCOME_OVERLOAD,            /* 503: a limit of the proxy */
+	OUTCOME_UPSTREAM_UNRESOLVED, /* 502: the name has no address */
+	OUTCOME_UPSTREAM_REFUSED,    /* 502: connect failed */
+	OUTCOME_UPSTREAM_RESET,      /* 502: closed or reset before a response */
+	OUTCOME_UPSTREAM_INVALID,    /* 502: what came back is not HTTP */
+	OUTCOME_UPSTREAM_TRUNCATED,  /* closed in mid-body */
+	OUTCOME_TIMEOUT_CONNECT,     /* 504 */
+	OUTCOME_TIMEOUT_RESPONSE,    /* 504 */
+	OUTCOME_TIMEOUT_STREAM,      /* a body stood still for too long */
+	OUTCOME_TUNNEL,              /* upgraded, then closed by either side */
+	OUTCOME_SHUTDOWN,            /* cut by our own end */
 	OUTCOME_COUNT
 };
 struct outcome_row {
@@ -70,18 +70,18 @@ extern const struct outcome_row outcomes[OUTCOME_COUNT];
 
 /* How the capture of this exchange went. */
 enum capture_status {
-	CAPTURE_NONE,        /* too fast to be armed */
-	CAPTURE_OFF,         /* capture.enabled: false */
+	CAPTURE_NONE, /* too fast to be armed */
+	CAPTURE_OFF,  /* capture.enabled: false */
 	CAPTURE_OK,
 	CAPTURE_PARTIAL,     /* some samples failed or came late */
 	CAPTURE_DENIED,      /* no permission to read the worker */
 	CAPTURE_UNSUPPORTED, /* a Python we cannot read */
 	CAPTURE_NOT_PYTHON,
-	CAPTURE_NO_WORKER,   /* nobody we can see owns the other end of the connection */
-	CAPTURE_NOT_ACCEPTED,/* still in the backlog: no worker has accepted the connection */
-	CAPTURE_GONE,        /* the worker ended meanwhile */
-	CAPTURE_NO_SAMPLER,  /* the sampler process is down or does not answer */
-	CAPTURE_BUDGET,      /* a bound of ours was reached */
+	CAPTURE_NO_WORKER,    /* nobody we can see owns the other end of the connection */
+	CAPTURE_NOT_ACCEPTED, /* still in the backlog: no worker has accepted the connection */
+	CAPTURE_GONE,         /* the worker ended meanwhile */
+	CAPTURE_NO_SAMPLER,   /* the sampler process is down or does not answer */
+	CAPTURE_BUDGET,       /* a bound of ours was reached */
 	CAPTURE_STATUS_COUNT
 };
 struct capture_status_row {
@@ -92,27 +92,27 @@ extern const struct capture_status_row capture_statuses[CAPTURE_STATUS_COUNT];
 
 struct capture_result {
 	enum capture_status status;
-	char reason[256];      /* a sentence; "" when status says it all */
-	int32_t worker_pid;    /* in our pid namespace; 0 unknown */
-	char worker_python[32]; /* "3.11.2" */
-	char worker_server[32]; /* "uvicorn", "gunicorn"; "" unknown */
+	char reason[256];          /* a sentence; "" when status says it all */
+	int32_t worker_pid;        /* in our pid namespace; 0 unknown */
+	char worker_python[32];    /* "3.11.2" */
+	char worker_server[32];    /* "uvicorn", "gunicorn"; "" unknown */
 	uint32_t samples;          /* ticks at which the worker was read while this request was armed */
 	uint32_t samples_expected; /* ticks that should have been */
 	uint32_t samples_failed;
-	struct profile *profile;   /* owned; NULL when there are none */
+	struct profile *profile; /* owned; NULL when there are none */
 };
 
 enum {
-	RECORD_PATH_BYTES = 2048,   /* longer paths are cut, and say so in path_cut */
+	RECORD_PATH_BYTES = 2048, /* longer paths are cut, and say so in path_cut */
 	RECORD_ADDRESS_BYTES = 128
 };
 
 struct record {
-	struct list_node node;      /* for the list of whoever holds it */
-	uint64_t id;                /* unique in this process; log lines say x=ID in hex */
+	struct list_node node; /* for the list of whoever holds it */
+	uint64_t id;           /* unique in this process; log lines say x=ID in hex */
 	struct timeline timeline;
 	uint64_t began_wall_ns;
-	uint64_t threshold_ns;      /* 0: this exchange cannot be slow */
+	uint64_t threshold_ns; /* 0: this exchange cannot be slow */
 
 	char request_id[129];
 	char trace_id[33], span_id[17];

@@ -11,7 +11,7 @@
 struct sampler_settings {
 	const int *channels; /* one per event loop of the proxy; owned from now on */
 	size_t channel_count;
-	uint32_t rate_hz;    /* capture.rate */
+	uint32_t rate_hz; /* capture.rate */
 };
 
 /* The life of the process: returns its exit status when every channel is closed. Run after privileges were dropped. */

@@ -14,9 +14,10 @@ struct buf {
 	size_t capacity;
 };
 
-void buf_clear(struct buf *b);             /* frees the bytes; b can be used again */
-void buf_reset(struct buf *b);             /* forgets the bytes, keeps the room */
-char *buf_take(struct buf *b);             /* moves the bytes (NUL-terminated, never NULL) to the caller, who frees them */
+void buf_clear(struct buf *b); /* frees the bytes; b can be used again */
+void buf_reset(struct buf *b); /* forgets the bytes, keeps the room */
+/* Moves the bytes (NUL-terminated, never NULL) to the caller, who frees them. */
+char *buf_take(struct buf *b);
 void buf_reserve(struct buf *b, size_t more);
 void buf_add(struct buf *b, const void *bytes, size_t len);
 void buf_add_str(struct buf *b, const char *text);

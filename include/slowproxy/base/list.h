@@ -14,7 +14,7 @@ struct list {
 	struct list_node head;
 };
 
-#define LIST_ENTRY(node, type, member) ((type *)((char *)(node) - offsetof(type, member)))
+#define LIST_ENTRY(node, type, member) ((type *)((char *)(node)-offsetof(type, member)))
 
 static inline void list_init(struct list *l)
 {
@@ -64,12 +64,12 @@ static inline struct list_node *list_first(const struct list *l)
 	return list_empty(l) ? NULL : l->head.next;
 }
 
-#define list_for_each(node, list) \
+#define list_for_each(node, list)                                                                            \
 	for (struct list_node *node = (list)->head.next; node != &(list)->head; node = node->next)
 
 /* The current node may leave the list or be freed. */
-#define list_for_each_safe(node, list)                                                                  \
-	for (struct list_node *node = (list)->head.next, *node##_next = node->next; node != &(list)->head; \
+#define list_for_each_safe(node, list)                                                                       \
+	for (struct list_node *node = (list)->head.next, *node##_next = node->next; node != &(list)->head;   \
 		node = node##_next, node##_next = node->next)
 
 #endif
