@@ -278,7 +278,7 @@ class Rig:
         await asyncio.get_running_loop().sock_connect(plain, self.listen)
         return plain
 
-    async def each(self, items, work):
+    async def each(self, items, work, lanes=LANES):
         """work(lane, item) for all; returns what failed as (item, exception)."""
         waiting, failed = collections.deque(items), []
 
@@ -294,7 +294,7 @@ class Rig:
             finally:
                 lane.close()
 
-        await asyncio.gather(*[run() for _ in range(LANES)])
+        await asyncio.gather(*[run() for _ in range(lanes)])
         return failed
 
 

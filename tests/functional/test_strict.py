@@ -7,11 +7,16 @@ import tempfile
 import pytest
 
 import corpus
+from corpus import mutator
 from objects import SANITIZED, Proxy
 from strict_play import Judge, cuts_of
+from strict_readers import READERS
+from strict_responses import ResponseJudge, response_cuts_of
 from strict_rig import RecordingBackend, Rig
 
 CUTS = int(os.environ.get("STRICT_CUTS", 1 if SANITIZED else 2))  # ways to cut each case, beside whole
+SEED = int(os.environ.get("STRICT_SEED", 20261122))
+ROUNDS = int(os.environ.get("STRICT_ROUNDS", 1500))
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +26,7 @@ def stage():
     os.chmod(folder, 0o755)
     backend = RecordingBackend()
     proxy = Proxy(folder, backend, capture={"enabled": False}, slow={"threshold": "60s"},
-                  timeouts={"header": "3s", "idle": "20s", "stream_idle": "3s", "response": "15s"})
+                  timeouts={"header": "3s", "idle": "20s", "stream_idle": "3s", "response": "5s"})
     yield backend, proxy
     running = proxy.running()
     proxy.stop()
@@ -58,13 +63,13 @@ def none_wrong(what, wrong):
     assert not wrong, f"{what}: {len(wrong)}\n" + "\n".join(wrong[:25])
 
 
-def play_requests(stage, cases, cuts):
+def play_requests(stage, cases, cuts, readers=tuple(READERS), lanes=24):
     async def work(rig):
         judge = Judge(rig)
         items = [(case, ()) for case in cases]
         for case in cases:
             items += [(case, (cut,)) for cut in cuts_of(case, cuts)]
-        failed = await rig.each(items, judge.play)
+        failed = await rig.each(items, judge.play, lanes)
         return judge, failed
 
     backend = stage[0]
@@ -74,13 +79,51 @@ def play_requests(stage, cases, cuts):
     none_wrong("fragments at the backend", judge.fragments())
     none_wrong("requests that nobody sent", judge.strays())
     none_wrong("read otherwise from what the backend got", judge.readers_of_the_backends_bytes())
-    none_wrong("read otherwise from what the client sent", judge.readers_of_the_clients_bytes(cases))
+    none_wrong("read otherwise from what the client sent", judge.readers_of_the_clients_bytes(cases, readers))
     print(f"{len(cases)} cases, {judge.runs} runs, {len(judge.forwarded)} different requests forwarded, {backend.total} requests in all")
 
 
 @pytest.mark.core
 def test_requests_are_refused_or_read_as_they_were_meant(stage):
     """Whole and in pieces: a malformed request is refused and leaves nothing at the backend; a well-formed one passes."""
-    cases = corpus.requests()
+    cases = corpus.request_cases()
     assert sum(1 for case in cases if case.statuses) >= 1500 and sum(1 for case in cases if not case.statuses and not case.unfinished) >= 200
     play_requests(stage, cases, CUTS)
+
+
+def play_responses(stage, cases, cuts):
+    async def work(rig):
+        judge = ResponseJudge(rig)
+        items = [(case, ()) for case in cases]
+        for case in cases:
+            items += [(case, (cut,)) for cut in response_cuts_of(case, cuts)]
+        return judge, await rig.each(items, judge.play)
+
+    judge, failed = play(stage, work)
+    assert not failed, said(failed)
+    none_wrong("what came on the backend's connections", [f"{what}: {data[:300]}" for what, data in stage[0].violations])
+    print(f"{len(cases)} answers, {judge.runs} runs: {judge.outcomes}")
+
+
+@pytest.mark.core
+def test_broken_answers_are_told_and_odd_ones_pass(stage):
+    """A broken backend gives 502 or a cut connection, an odd one passes byte for byte; no other request is ever touched by it."""
+    cases = corpus.response_cases()
+    assert sum(1 for case in cases if case.verdict != "pass") >= 250
+    play_responses(stage, cases, CUTS)
+
+
+@pytest.mark.core
+def test_mutated_requests_never_desync(stage):
+    """Whatever becomes of a mutated request, all readers agree on it, and the next request is served as itself."""
+    cases = mutator.requests(corpus.request_cases(), SEED, ROUNDS)
+    print(f"seed {SEED}, {ROUNDS} rounds (STRICT_SEED, STRICT_ROUNDS)")
+    play_requests(stage, cases, 1, readers=("h11",), lanes=200)  # many wait for more until a timeout ends them
+
+
+@pytest.mark.core
+def test_mutated_answers_never_desync(stage):
+    """A mutated answer is told as 502, is cut, or is passed on as h11 reads it; never does it touch another request."""
+    cases = mutator.responses(corpus.response_cases(), SEED, ROUNDS)
+    print(f"seed {SEED}, {ROUNDS} rounds (STRICT_SEED, STRICT_ROUNDS)")
+    play_responses(stage, cases, 0)

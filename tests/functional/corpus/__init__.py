@@ -11,7 +11,7 @@ them. All bytes are ours: written from RFC 9110 and 9112 and from what is publis
 from corpus.cases import Case, ResponseCase, accept, refuse, responded, undecided  # noqa: F401
 
 
-def requests():
+def request_cases():
     """All cases about requests, the malformed ones and the well-formed."""
     from corpus import chunks, framing, headers, request_lines, smuggling, wellformed
     found = []
@@ -20,7 +20,7 @@ def requests():
     return named_once(found)
 
 
-def responses():
+def response_cases():
     from corpus import responses as table
     return named_once(table.cases())
 
