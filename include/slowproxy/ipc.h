@@ -74,7 +74,7 @@ enum {
 	IPC_STACKS_MAX = 131072,
 	IPC_LANES_MAX = 16384,
 	IPC_DEPTH_MAX = 2048,
-	IPC_TICK_SAMPLES_MAX = 512,
+	IPC_TICK_SAMPLES_MAX = 1024,
 	IPC_FUNCTION_MAX = 255, /* bytes of a name; longer ones are cut */
 	IPC_FILE_MAX = 1023,
 	IPC_REASON_BYTES = 256
@@ -101,6 +101,7 @@ struct ipc_capture_start {
 	uint64_t id;
 	uint64_t deadline_ns; /* CLOCK_MONOTONIC: forgotten then, should STOP get lost */
 	struct ipc_connection connection;
+	uint64_t span; /* of the traceparent sent upstream: what the server holds of the request; 0: none */
 };
 
 struct ipc_capture_stop {
@@ -170,17 +171,31 @@ enum ipc_state {
 	IPC_STATE_END
 };
 
+/* Whom a thread or task worked for when it was looked at. */
+enum ipc_serves {
+	IPC_SERVES_UNKNOWN,
+	IPC_SERVES_NOBODY, /* the plumbing of an event loop */
+	IPC_SERVES_TASK,   /* a task with its own frames, of no request that we can see */
+	IPC_SERVES_REQUEST,/* that of `span`, proven */
+	IPC_SERVES_END
+};
+
 struct ipc_sample {
+	uint64_t span; /* the request it serves, ours or another's; 0: see serves */
 	uint32_t lane;
-	uint32_t stack; /* 0: nothing was readable */
+	uint32_t stack;  /* 0: nothing was readable */
+	uint32_t awaits; /* a task: stands for what it awaits; another value: it went on meanwhile */
 	int16_t syscall;
 	uint8_t state; /* enum ipc_state */
-	uint8_t holds_gil;
+	uint8_t holds_gil : 1;
+	uint8_t serves : 7; /* enum ipc_serves */
 };
 
 enum {
 	IPC_TICK_FAILED = 1, /* the worker could not be read */
-	IPC_TICK_TASKS = 2 /* the look went over asyncio tasks too; not every one does, when there are many */
+	IPC_TICK_TASKS = 2, /* the look went over asyncio tasks too; not every one does, when there are many */
+	IPC_TICK_WHOLE = 4, /* and found each that serves a captured request: who is not there has no task */
+	IPC_TICK_GC = 8     /* the garbage collector ran */
 };
 
 struct ipc_tick { /* followed by sample_count samples */

@@ -41,6 +41,7 @@ struct py_frame {
 	const struct py_code *code; /* NULL unless PY_FRAME_PYTHON */
 	uint32_t line;              /* 0: the code has none here */
 	enum py_frame_kind kind;
+	uint64_t addr; /* where it lies, for py_local; 0: not known */
 };
 
 enum py_state {
@@ -70,6 +71,7 @@ struct py_task {
 	char name[64];
 	const struct py_frame *frames; /* innermost awaited line first */
 	size_t frame_count;
+	uint64_t waits_for; /* the future it awaits, by its address; 0: none, it will run next */
 };
 
 /* Everything of one look; arrays belong to the process and are reused by the next look. */
@@ -106,5 +108,47 @@ bool py_process_code_unchanged(struct py_process *p);
 /* How many cached code objects are not what they were, and the ids of the first `room` of those. */
 size_t py_process_code_changed(struct py_process *p, uint32_t *ids, size_t room);
 void py_process_forget_code(struct py_process *p);
+
+/* --- objects, for those who know what to look for ---
+ *
+ * Everything is bounded, and nothing is believed before its type was looked at. What a running thread holds may change between
+ * two reads: whoever draws conclusions reads once more what they hang on (py_peek). */
+
+/* The local variable of that name: its place in the frames of this code; -1: there is none, or locals cannot be read. */
+int py_code_local(struct py_process *p, const struct py_code *code, const char *name);
+/* The address of that slot in a frame, and what it holds now; a variable shared with inner functions is looked up in its
+ * cell. false: nothing. */
+MUST_CHECK bool py_local(struct py_process *p, const struct py_frame *f, int local, uint64_t *slot, uint64_t *object);
+
+enum py_step_kind {
+	PY_STEP_END,
+	PY_STEP_ATTR, /* an attribute of an instance of a Python class */
+	PY_STEP_ITEM, /* the value of a dict under this str key */
+	PY_STEP_PAIR, /* the second of the pair in a list whose first is this name, in bytes; capitals do not matter */
+	PY_STEP_FIRST,/* the first of a list or tuple */
+	PY_STEP_SELF  /* of a bound method */
+};
+/* A way from one object to another, as a table of steps ended by PY_STEP_END. */
+struct py_step {
+	enum py_step_kind kind;
+	const char *name;
+};
+MUST_CHECK bool py_follow(struct py_process *p, uint64_t from, const struct py_step *steps, uint64_t *to);
+/* The text of a bytes object or of an ASCII str; data: where the text itself lies. */
+MUST_CHECK bool py_text(struct py_process *p, uint64_t object, char *out, size_t out_bytes, uint64_t *data);
+/* The asyncio task that goes on when this future or task is done: directly, or through gather, wait_for, TaskGroup,
+ * run_in_executor. 0: cannot be told. */
+uint64_t py_waiting_task(struct py_process *p, uint64_t future);
+
+/* The asyncio task whose coroutine is among these frames of a running thread; 0: none, or cannot be told. */
+uint64_t py_running_task(struct py_process *p, const struct py_frame *frames, size_t count);
+
+struct py_part {
+	uint64_t addr;
+	void *into;
+	size_t len; /* 0 afterwards: it could not be read */
+};
+/* Reads what can be read of all these, in as few calls as possible. */
+void py_peek(struct py_process *p, struct py_part *parts, size_t count);
 
 #endif

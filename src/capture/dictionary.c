@@ -79,7 +79,7 @@ bool dictionary_add_lane(struct dictionary *d, const struct ipc_lane *m)
 bool dictionary_knows(const struct dictionary *d, const struct ipc_sample *s)
 {
 	return s->lane != 0 && s->lane <= d->lane_count && s->stack != 0 && s->stack <= d->stack_count &&
-	       s->state < IPC_STATE_END;
+	       s->state < IPC_STATE_END && s->serves < IPC_SERVES_END;
 }
 
 /* --- cutting: from our ids to the profile's indexes, each looked up once per cut --- */

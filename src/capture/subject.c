@@ -135,6 +135,7 @@ bool subject_start(struct capture *c, struct subject *s)
 	struct ipc_capture_start m = { .head = { IPC_CAPTURE_START, sizeof m, 0 }, .id = s->id };
 	if (c->channel < 0 || !connection_of(s->record->upstream_fd, &m.connection))
 		return false;
+	m.span = strtoull(s->record->span_id, NULL, 16);
 	m.deadline_ns = s->armed_ns + c->config->capture.max_duration_ns + deadline_grace_ns;
 	return message_send(c, &m, sizeof m);
 }

@@ -66,12 +66,12 @@ struct walk {
 	bool root_proven;
 };
 
-static void add_raw(struct walk *w, enum py_frame_kind kind, const struct code *code, int32_t unit)
+static void add_raw(struct walk *w, struct raw_frame raw)
 {
 	struct thread *t = w->t;
 	t->raw = array_grow(t->raw, &t->raw_capacity, t->raw_count, sizeof *t->raw);
-	t->raw[t->raw_count++] = (struct raw_frame){ code, unit, kind };
-	if (kind != PY_FRAME_PYTHON)
+	t->raw[t->raw_count++] = raw;
+	if (raw.kind != PY_FRAME_PYTHON)
 		w->whole = false;
 }
 
@@ -165,7 +165,9 @@ bool frame_resolve(struct py_process *p, const struct frame_words *words, struct
 	int64_t bytes = (int64_t)(words->ip - c->first_instruction);
 	if (bytes < -UNIT_BYTES || bytes >= (int64_t)c->units * UNIT_BYTES || bytes % UNIT_BYTES != 0)
 		return false;
-	*out = (struct raw_frame){ c, (int32_t)(bytes / UNIT_BYTES), PY_FRAME_PYTHON };
+	*out = (struct raw_frame){
+		.code = c, .unit = (int32_t)(bytes / UNIT_BYTES), .kind = PY_FRAME_PYTHON
+	};
 	return true;
 }
 
@@ -173,8 +175,8 @@ bool frame_resolve(struct py_process *p, const struct frame_words *words, struct
 static void insert_doubt(struct walk *w)
 {
 	struct raw_frame caller = w->t->raw[--w->t->raw_count];
-	add_raw(w, PY_FRAME_UNREADABLE, NULL, 0);
-	add_raw(w, PY_FRAME_PYTHON, caller.code, caller.unit);
+	add_raw(w, (struct raw_frame){ .kind = PY_FRAME_UNREADABLE });
+	add_raw(w, caller);
 }
 
 /* A call leaves the function it called just above the caller's stack, where it stays until the callee returns. */
@@ -239,7 +241,7 @@ static uint64_t step(struct walk *w, uint64_t addr)
 		      (size_t)(r - w->t->regions) == w->younger_chunk && addr >= w->younger;
 	w->root_proven = false;
 	if (r == NULL || climbs) {
-		add_raw(w, PY_FRAME_UNREADABLE, NULL, 0);
+		add_raw(w, (struct raw_frame){ .kind = PY_FRAME_UNREADABLE });
 		return 0;
 	}
 	w->p->ops.frame_decode(l, w->t->bytes + r->at + (addr - r->addr), &words);
@@ -251,10 +253,11 @@ static uint64_t step(struct walk *w, uint64_t addr)
 	size_t region = (size_t)(r - w->t->regions);
 	if (!frame_resolve(w->p, &words, &raw)) {
 		w->callee = 0;
-		add_raw(w, PY_FRAME_UNREADABLE, NULL, 0);
+		add_raw(w, (struct raw_frame){ .kind = PY_FRAME_UNREADABLE });
 		return words.previous;
 	}
-	add_raw(w, PY_FRAME_PYTHON, raw.code, raw.unit);
+	raw.addr = addr;
+	add_raw(w, raw);
 	place(w, addr, &w->t->regions[region], &words);
 	return words.previous;
 }
@@ -271,15 +274,18 @@ bool frames_walk(struct py_process *p, struct thread *t)
 	while (frame != 0 && steps++ < WALK_STEPS_MAX)
 		frame = step(&w, frame);
 	if (!w.root_proven || frame != 0)
-		add_raw(&w, PY_FRAME_TRUNCATED, NULL, 0);
+		add_raw(&w, (struct raw_frame){ .kind = PY_FRAME_TRUNCATED });
 	return w.whole;
 }
 
 struct py_frame frame_face(const struct raw_frame *raw)
 {
 	if (raw->kind != PY_FRAME_PYTHON)
-		return (struct py_frame){ NULL, 0, raw->kind };
-	return (struct py_frame){ &raw->code->face, code_line(raw->code, raw->unit), PY_FRAME_PYTHON };
+		return (struct py_frame){ .kind = raw->kind };
+	return (struct py_frame){ .code = &raw->code->face,
+		.line = code_line(raw->code, raw->unit),
+		.kind = PY_FRAME_PYTHON,
+		.addr = raw->addr };
 }
 
 void frames_resolve(struct thread *t)
@@ -295,7 +301,7 @@ void frames_resolve(struct thread *t)
 	}
 	for (size_t i = 0; i < count; i++) {
 		if (skipped > 0 && i == FRAMES_LEAF_KEPT)
-			t->frames[i] = (struct py_frame){ NULL, 0, PY_FRAME_TRUNCATED };
+			t->frames[i] = (struct py_frame){ .kind = PY_FRAME_TRUNCATED };
 		else
 			t->frames[i] = frame_face(&t->raw[i < FRAMES_LEAF_KEPT ? i : i + skipped]);
 	}

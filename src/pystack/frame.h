@@ -31,6 +31,7 @@ struct raw_frame {
 	const struct code *code;
 	int32_t unit;
 	enum py_frame_kind kind;
+	uint64_t addr; /* where the frame lies */
 };
 
 typedef uint64_t frame_top_fn(const struct py_layout *l, const struct thread *t);

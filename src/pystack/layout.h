@@ -59,6 +59,8 @@
 	F(code, stack_size)                                                                                  \
 	F(code, frame_size)                                                                                  \
 	F(code, instructions)                                                                                \
+	F(code, local_names)                                                                                 \
+	F(code, local_kinds)                                                                                 \
 	F(gen, frame)                                                                                        \
 	F(gen, state)                                                                                        \
 	F(object, type)                                                                                      \
@@ -84,7 +86,17 @@
 	F(task, size)                                                                                        \
 	F(task, state)                                                                                       \
 	F(task, coro)                                                                                        \
-	F(task, name)
+	F(task, name)                                                                                        \
+	F(task, waiter)                                                                                      \
+	F(future, callback)                                                                                  \
+	F(sequence, count)                                                                                   \
+	F(tuple, items)                                                                                      \
+	F(list, items)                                                                                       \
+	F(cell, value)                                                                                       \
+	F(function, closure)                                                                                 \
+	F(method, self)                                                                                      \
+	F(builtin, self)                                                                                     \
+	F(partial, arguments)
 
 /* How the frame a thread runs is found from its thread state. */
 enum frame_top { TOP_THROUGH_CFRAME, TOP_IN_THREAD_STATE };

@@ -156,8 +156,8 @@ static void list_threads(struct look *look, uint64_t first)
 			return;
 		}
 		note_identity(p, t);
-		look->listed = array_grow(
-			look->listed, &look->listed_capacity, look->listed_count, sizeof(void *));
+		look->listed =
+			array_grow(look->listed, &look->listed_capacity, look->listed_count, sizeof(void *));
 		look->listed[look->listed_count++] = t;
 		addr = thread_word(t, p->layout.tstate_next);
 	}

@@ -23,6 +23,18 @@ static const struct {
 	{ "int", TYPE_INT },
 	{ "str", TYPE_TEXT },
 	{ "NoneType", TYPE_NONE },
+	{ "bytes", TYPE_BYTES },
+	{ "dict", TYPE_DICT },
+	{ "list", TYPE_LIST },
+	{ "tuple", TYPE_TUPLE },
+	{ "cell", TYPE_CELL },
+	{ "function", TYPE_FUNCTION },
+	{ "method", TYPE_METHOD },
+	{ "builtin_function_or_method", TYPE_BUILTIN },
+	{ "functools.partial", TYPE_PARTIAL },
+	{ "_asyncio.Task", TYPE_TASK },
+	{ "_asyncio.Future", TYPE_FUTURE },
+	{ "_GatheringFuture", TYPE_FUTURE },
 };
 
 static enum type_kind read_type_kind(struct py_process *p, uint64_t type)

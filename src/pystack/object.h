@@ -20,7 +20,18 @@ enum type_kind {
 	TYPE_AWAITS_NEXT, /* a thin object around what is awaited: asend, athrow, coroutine_wrapper */
 	TYPE_INT,
 	TYPE_TEXT,
-	TYPE_NONE
+	TYPE_NONE,
+	TYPE_BYTES,
+	TYPE_DICT,
+	TYPE_LIST,
+	TYPE_TUPLE,
+	TYPE_CELL,
+	TYPE_FUNCTION,
+	TYPE_METHOD,
+	TYPE_BUILTIN,
+	TYPE_PARTIAL,
+	TYPE_TASK,
+	TYPE_FUTURE
 };
 
 /* From the address of a type object to what it is; types live as long as the process, near enough. */

@@ -104,6 +104,7 @@ static void open_tasks(struct py_process *p, size_t count)
 		c->torn = parts[i].len == 0;
 		c->next = c->skip || c->torn ? 0 : word_at(task, l->task_coro);
 		c->name_addr = word_at(task, l->task_name);
+		c->waits_for = l->task_waiter != 0 ? word_at(task, l->task_waiter) : 0;
 		enum type_kind first = c->next ? object_kind(p, c->next) : TYPE_OTHER;
 		if (c->next && first != TYPE_COROUTINE && first != TYPE_GENERATOR)
 			c->torn = true, c->next = 0;
@@ -167,10 +168,11 @@ static void take_coroutine(
 	}
 	p->ops.frame_decode(l, bytes + l->gen_frame, &words);
 	if (words.owner != l->owner_generator || !frame_resolve(p, &words, &raw)) {
-		add_frame(c, (struct raw_frame){ NULL, 0, PY_FRAME_UNREADABLE });
+		add_frame(c, (struct raw_frame){ .kind = PY_FRAME_UNREADABLE });
 		c->torn = true;
 		return;
 	}
+	raw.addr = object + l->gen_frame;
 	add_frame(c, raw);
 	if (suspended && (kind == TYPE_COROUTINE || generator_awaits(p, &words)))
 		c->next = awaited_by(p, object, bytes);
@@ -183,7 +185,7 @@ static void hop(struct py_process *p, struct await_chain *c, const uint8_t *byte
 	enum type_kind kind = len > 0 ? type_kind_of(p, word_at(bytes, l->object_type)) : TYPE_OTHER;
 	bool frame_read = len >= l->gen_frame + l->frame_size;
 	if (seen_before(c, c->next)) {
-		add_frame(c, (struct raw_frame){ NULL, 0, PY_FRAME_TRUNCATED });
+		add_frame(c, (struct raw_frame){ .kind = PY_FRAME_TRUNCATED });
 		c->next = 0;
 		return;
 	}
@@ -256,7 +258,9 @@ static void show_chain(struct await_chain *c, struct py_task *out)
 	}
 	for (size_t i = 0; i < c->count; i++)
 		c->frames[i] = frame_face(&c->raw[c->count - 1 - i]);
-	*out = (struct py_task){ .address = c->task, .frames = c->frames, .frame_count = c->count };
+	*out = (struct py_task){
+		.address = c->task, .frames = c->frames, .frame_count = c->count, .waits_for = c->waits_for
+	};
 }
 
 static void read_names(struct py_process *p, size_t count)

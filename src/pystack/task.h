@@ -18,6 +18,7 @@ enum { AWAIT_HOPS_MAX = 200, TASK_FRAMES_FIRST = 8 };
 /* The await chain of one task while it is walked, and then as it is shown. */
 struct await_chain {
 	uint64_t task, name_addr;
+	uint64_t waits_for;
 	uint64_t next; /* the object to look at; 0: the chain is done */
 	bool skip;     /* runs just now, or is done */
 	bool torn;

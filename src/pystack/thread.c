@@ -182,7 +182,7 @@ bool thread_stack(struct py_process *p, struct thread *t)
 	}
 	if (t->raw_count == 0) {
 		t->raw = array_grow(t->raw, &t->raw_capacity, 0, sizeof *t->raw);
-		t->raw[t->raw_count++] = (struct raw_frame){ NULL, 0, PY_FRAME_UNREADABLE };
+		t->raw[t->raw_count++] = (struct raw_frame){ .kind = PY_FRAME_UNREADABLE };
 	}
 	return false;
 }

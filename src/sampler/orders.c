@@ -29,6 +29,7 @@ struct order {
 	size_t channel;
 	enum order_state state;
 	struct ipc_connection connection;
+	uint64_t span; /* by which the server's frames name the request; 0: none */
 	uint64_t deadline_ns, next_look_ns;
 	uint64_t inode; /* of the server's socket; 0 while unknown */
 	unsigned looks;
@@ -65,15 +66,30 @@ static struct list *list_of(struct orders *os, enum order_state state)
 	return &os->failed;
 }
 
+static void span_want(struct worker *w, uint64_t span, int change)
+{
+	uint64_t count = 0;
+	if (span == 0)
+		return;
+	map_get(&w->wanted_spans, span, &count);
+	count += (uint64_t)change;
+	if (count != 0)
+		map_put(&w->wanted_spans, span, count);
+	else
+		map_remove(&w->wanted_spans, span);
+}
+
 /* The one place where an order changes its state: the worker's count of wants is kept here. */
 static void order_enter(struct orders *os, struct order *o, enum order_state next, struct worker *w)
 {
 	if (o->worker != NULL) {
+		span_want(o->worker, o->span, -1);
 		o->worker->wanted--;
 		o->worker->wanted_on[o->channel]--;
 	}
 	o->worker = next == ORDER_READING ? w : NULL;
 	if (o->worker != NULL) {
+		span_want(o->worker, o->span, 1);
 		o->worker->wanted++;
 		o->worker->wanted_on[o->channel]++;
 	}
@@ -163,6 +179,7 @@ void orders_start(struct orders *os, size_t channel, const struct ipc_capture_st
 	o->id = m->id;
 	o->channel = channel;
 	o->connection = m->connection;
+	o->span = m->span;
 	o->deadline_ns = m->deadline_ns;
 	o->next_look_ns = now_ns;
 	if (os->count >= ORDERS_MAX) {

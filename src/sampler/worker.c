@@ -23,16 +23,17 @@
 #include "server.h"
 
 enum {
-	TASKS_READ_MAX = 1000, /* as many are looked at */
-	TASKS_USER_MAX = 200,  /* so many of those with a line of the user's own code are told */
-	TASKS_OTHER_MAX = 20,  /* and so many of the others */
+	TASKS_READ_MAX = 1000,  /* as many are looked at */
+	TASKS_WANTED_MAX = 600, /* so many of those that serve captured requests are told */
+	TASKS_USER_MAX = 200,   /* so many others with a line of the user's own code */
+	TASKS_OTHER_MAX = 20,   /* and so many of the others */
 	THREADS_MAX = 64,
 	IN_VAIN_MAX = 50
 };
 static const uint64_t retry_soon_ns = NS_PER_S, retry_late_ns = 10 * NS_PER_S;
 
-static_assert(
-	THREADS_MAX + TASKS_USER_MAX + TASKS_OTHER_MAX <= IPC_TICK_SAMPLES_MAX, "a tick holds one look");
+static_assert(THREADS_MAX + TASKS_WANTED_MAX + TASKS_USER_MAX + TASKS_OTHER_MAX <= IPC_TICK_SAMPLES_MAX,
+	"a tick holds one look");
 
 /* What a failure of the reader means for a capture. */
 static const struct {
@@ -68,6 +69,7 @@ static void worker_detach(struct worker *w)
 	if (w->python != NULL)
 		py_process_close(w->python);
 	w->python = NULL;
+	serving_clear(&w->serving);
 }
 
 static void worker_free(struct workers *ws, struct worker *w)
@@ -80,6 +82,8 @@ static void worker_free(struct workers *ws, struct worker *w)
 		close(w->pidfd);
 	map_clear(&w->loops);
 	map_clear(&w->user_code);
+	map_clear(&w->wanted_spans);
+	serving_clear(&w->serving);
 	free(w);
 }
 
@@ -237,6 +241,7 @@ bool worker_look(struct worker *w, bool tasks, struct py_sample *sample)
 	w->looked_ns = clock_now_ns();
 	if (r == PY_OK) {
 		w->in_vain = 0;
+		serving_look(&w->serving, w->python, sample, tasks);
 		return true;
 	}
 	if (!worker_alive(w))
@@ -261,6 +266,7 @@ size_t worker_changed_code(struct worker *w, uint64_t now_ns, uint32_t ids[CHANG
 void worker_forget_code(struct workers *ws, struct worker *w)
 {
 	py_process_forget_code(w->python);
+	serving_clear(&w->serving);
 	map_clear(&w->user_code);
 	w->epoch = epoch_new(ws);
 }
@@ -306,7 +312,8 @@ static void telling_add(struct telling *t, struct ipc_sample s)
 		t->samples[t->head.sample_count++] = s;
 }
 
-static void thread_tell(struct worker *w, struct outbox *o, const struct py_thread *p, struct telling *t)
+static void thread_tell(struct worker *w, struct outbox *o, const struct py_thread *p, struct served served,
+	struct telling *t)
 {
 	uint64_t unused;
 	bool loop = map_get(&w->loops, p->tid, &unused);
@@ -319,6 +326,8 @@ static void thread_tell(struct worker *w, struct outbox *o, const struct py_thre
 									   : IPC_STATE_UNKNOWN),
 			   .syscall = (int16_t)(p->syscall >= 0 && p->syscall <= INT16_MAX ? p->syscall : -1),
 			   .holds_gil = p->holds_gil,
+			   .span = served.span,
+			   .serves = served.who,
 		   });
 }
 
@@ -332,25 +341,48 @@ static void threads_tell(struct worker *w, struct outbox *o, const struct py_sam
 	for (unsigned pass = 0; pass < 2; pass++)
 		for (size_t i = 0; i < s->thread_count; i++)
 			if (map_get(&w->loops, s->threads[i].tid, &unused) == (pass == 0))
-				thread_tell(w, o, &s->threads[i], t);
+				thread_tell(w, o, &s->threads[i], w->serving.threads[i], t);
 }
 
-static void tasks_tell(struct worker *w, struct outbox *o, const struct py_sample *s, struct telling *t)
+/* Which tasks are told: those of captured requests, then those with the user's own code, then a few others. */
+enum task_group { TASK_WANTED, TASK_USER, TASK_OTHER, TASK_GROUPS };
+static const unsigned task_group_max[TASK_GROUPS] = { TASKS_WANTED_MAX, TASKS_USER_MAX, TASKS_OTHER_MAX };
+
+static enum task_group task_group_of(struct worker *w, const struct py_task *t, struct served served)
 {
-	unsigned user = 0, other = 0;
+	uint64_t captures;
+	if (served.span != 0 && map_get(&w->wanted_spans, served.span, &captures))
+		return TASK_WANTED;
+	return task_is_user(w, t) ? TASK_USER : TASK_OTHER;
+}
+
+/* An address in few bits: equal ones stay equal. */
+static uint32_t short_of(uint64_t address)
+{
+	return (uint32_t)((address >> 4) ^ (address >> 36));
+}
+
+/* false: a task of a captured request had no room. */
+static bool tasks_tell(struct worker *w, struct outbox *o, const struct py_sample *s, struct telling *t)
+{
+	unsigned told[TASK_GROUPS] = { 0 };
 	for (size_t i = 0; i < s->task_count; i++) {
 		const struct py_task *p = &s->tasks[i];
-		bool is_user = task_is_user(w, p);
-		if (is_user ? user >= TASKS_USER_MAX : other >= TASKS_OTHER_MAX)
+		struct served served = w->serving.tasks[i];
+		enum task_group group = task_group_of(w, p, served);
+		if (told[group]++ >= task_group_max[group])
 			continue;
-		*(is_user ? &user : &other) += 1;
 		telling_add(t, (struct ipc_sample){
 				       .lane = outbox_lane(o, w->epoch, IPC_LANE_TASK, p->address, p->name),
 				       .stack = outbox_stack(o, w->epoch, p->frames, p->frame_count),
 				       .state = IPC_STATE_AWAITING,
 				       .syscall = -1,
+				       .span = served.span,
+				       .serves = served.who,
+				       .awaits = short_of(p->waits_for),
 			       });
 	}
+	return told[TASK_WANTED] <= TASKS_WANTED_MAX;
 }
 
 void worker_tell(
@@ -364,9 +396,9 @@ void worker_tell(
 	t.head = (struct ipc_tick){ .head = { .type = IPC_TICK, .worker = w->key }, .at_ns = at_ns };
 	if (sample != NULL) {
 		threads_tell(w, o, sample, &t);
-		if (tasks)
-			tasks_tell(w, o, sample, &t);
-		t.head.flags = tasks ? IPC_TICK_TASKS : 0;
+		bool all = tasks && tasks_tell(w, o, sample, &t);
+		t.head.flags = (tasks ? IPC_TICK_TASKS : 0) | (all && w->serving.whole ? IPC_TICK_WHOLE : 0) |
+			       (sample->gc_running ? IPC_TICK_GC : 0);
 	} else {
 		t.head.flags = IPC_TICK_FAILED;
 	}

@@ -3,6 +3,7 @@
 #define SLOWPROXY_SAMPLER_WORKER_H
 
 #include "outbox.h"
+#include "serving.h"
 
 enum { WORKERS_MAX = 64, CHANNELS_MAX = 256 };
 
@@ -27,6 +28,8 @@ struct worker {
 	uint64_t looked_ns;               /* last look */
 	struct map loops;                 /* threads once seen to run an event loop */
 	struct map user_code;             /* code id -> is it the user's own */
+	struct map wanted_spans;          /* span id -> captures of it: their tasks are told first */
+	struct serving serving;
 };
 
 struct workers {

@@ -1,0 +1,306 @@
+/* inspect.c - objects of a process, looked at by those who know what to look for.
+ *
+ *   frame -> local variable -> attribute, item, ... -> bytes or str        py_local, py_follow, py_text
+ *   future -> its callback -> the task that waits for it                   py_waiting_task
+ *
+ * Containers are clamped, each hop checks the type of what it stands on, and nothing is followed further than a few hops.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "process.h"
+#include "text.h"
+
+enum {
+	LOCALS_MAX = 512,
+	PAIRS_MAX = 256,
+	NAME_BYTES = 64,
+	CELLS_MAX = 16,
+	WAITING_HOPS_MAX = 6,
+	KIND_SHARED = 0x40 | 0x80, /* a cell of its own, or one of an outer function */
+	PEEK_CHUNK = 512
+};
+
+/* Does this version's row know what is needed here? */
+static bool can_inspect(const struct py_process *p)
+{
+	return p->layout.code_local_names != 0 && p->layout.code_local_names != PY_NONE;
+}
+
+/* The items of a list or tuple; owned by the caller. false: neither, too long, or unreadable. */
+static bool items_read(struct py_process *p, uint64_t object, size_t max, uint64_t **items, size_t *count)
+{
+	const struct py_layout *l = &p->layout;
+	enum type_kind kind = object_kind(p, object);
+	uint64_t n, first = object + l->tuple_items;
+	*items = NULL;
+	*count = 0;
+	if ((kind != TYPE_LIST && kind != TYPE_TUPLE) ||
+		!mem_read_u64(p->mem, object + l->sequence_count, &n) || n > max)
+		return false;
+	if (kind == TYPE_LIST && n != 0 &&
+		(!mem_read_u64(p->mem, object + l->list_items, &first) || !addr_plausible(first)))
+		return false;
+	*items = xcalloc(n + 1, sizeof **items);
+	*count = n;
+	if (n == 0 || mem_read(p->mem, first, *items, n * sizeof **items))
+		return true;
+	free(*items);
+	*items = NULL;
+	return false;
+}
+
+/* --- locals --- */
+int py_code_local(struct py_process *p, const struct py_code *face, const char *name)
+{
+	const struct code *code = (const void *)face; /* face is its first member */
+	uint64_t names, *items;
+	size_t count;
+	int found = -1;
+	if (!can_inspect(p) || !mem_read_u64(p->mem, code->addr + p->layout.code_local_names, &names) ||
+		!items_read(p, names, LOCALS_MAX, &items, &count))
+		return -1;
+	struct text *texts = xcalloc(count + 1, sizeof *texts);
+	char(*out)[NAME_BYTES] = xcalloc(count + 1, NAME_BYTES);
+	for (size_t i = 0; i < count; i++)
+		texts[i] = (struct text){ items[i], out[i], NAME_BYTES, false };
+	texts_read(p, texts, count);
+	for (size_t i = 0; i < count && found < 0; i++)
+		if (texts[i].ok && strcmp(out[i], name) == 0)
+			found = (int)i;
+	free(out);
+	free(texts);
+	free(items);
+	return found;
+}
+
+static bool local_is_shared(struct py_process *p, const struct code *code, int local)
+{
+	uint64_t kinds;
+	uint8_t kind;
+	return mem_read_u64(p->mem, code->addr + p->layout.code_local_kinds, &kinds) &&
+	       mem_read(p->mem, kinds + p->layout.bytes_data + (uint64_t)local, &kind, 1) &&
+	       (kind & KIND_SHARED) != 0;
+}
+
+bool py_local(struct py_process *p, const struct py_frame *f, int local, uint64_t *slot, uint64_t *object)
+{
+	if (f->code == NULL || f->addr == 0 || local < 0)
+		return false;
+	*slot = f->addr + p->layout.frame_locals + 8ull * (unsigned)local;
+	if (!mem_read_u64(p->mem, *slot, object) || !addr_plausible(*object))
+		return false;
+	if (object_kind(p, *object) == TYPE_CELL && local_is_shared(p, (const void *)f->code, local))
+		return mem_read_u64(p->mem, *object + p->layout.cell_value, object) &&
+		       addr_plausible(*object);
+	return true;
+}
+
+/* --- steps --- */
+
+/* The text of a bytes object, cut to out_bytes. */
+static bool bytes_read(struct py_process *p, uint64_t object, char *out, size_t out_bytes, uint64_t *data)
+{
+	uint64_t length;
+	if (object_kind(p, object) != TYPE_BYTES ||
+		!mem_read_u64(p->mem, object + p->layout.bytes_length, &length))
+		return false;
+	length = MIN(length, out_bytes - 1);
+	*data = object + p->layout.bytes_data;
+	out[length] = '\0';
+	return length == 0 || mem_read(p->mem, *data, out, length);
+}
+
+bool py_text(struct py_process *p, uint64_t object, char *out, size_t out_bytes, uint64_t *data)
+{
+	if (object_kind(p, object) == TYPE_BYTES)
+		return bytes_read(p, object, out, out_bytes, data);
+	*data = object + p->layout.text_ascii_data;
+	return text_read(p, object, out, out_bytes);
+}
+
+/* The second of the pair whose first is `name`: all pairs are read together, then all names. */
+static bool pair_find(struct py_process *p, uint64_t list, const char *name, uint64_t *value)
+{
+	const struct py_layout *l = &p->layout;
+	uint64_t *pairs;
+	size_t count, len = strlen(name);
+	uint32_t head = l->bytes_data;
+	if (!items_read(p, list, PAIRS_MAX, &pairs, &count))
+		return false;
+	uint64_t(*both)[2] = xcalloc(count + 1, sizeof *both);
+	struct mem_part *parts = xcalloc(count + 1, sizeof *parts);
+	size_t name_bytes = head + len;
+	uint8_t *names = xcalloc(count + 1, name_bytes);
+	for (size_t i = 0; i < count; i++)
+		parts[i] = (struct mem_part){ pairs[i] + l->tuple_items, both[i], sizeof *both };
+	mem_read_each(p->mem, parts, count);
+	for (size_t i = 0; i < count; i++) {
+		bool sane = parts[i].len != 0 && addr_plausible(both[i][0]);
+		parts[i] = (struct mem_part){ sane ? both[i][0] : 0, names + i * name_bytes, name_bytes };
+	}
+	mem_read_each(p->mem, parts, count);
+	bool found = false;
+	for (size_t i = 0; i < count && !found; i++) {
+		const uint8_t *at = names + i * name_bytes;
+		found = parts[i].len != 0 && word_at(at, l->bytes_length) == len &&
+			strncasecmp((const char *)at + head, name, len) == 0 &&
+			type_kind_of(p, word_at(at, l->object_type)) == TYPE_BYTES &&
+			object_kind(p, pairs[i]) == TYPE_TUPLE;
+		if (found)
+			*value = both[i][1];
+	}
+	free(names);
+	free(parts);
+	free(both);
+	free(pairs);
+	return found;
+}
+
+static bool first_of(struct py_process *p, uint64_t sequence, uint64_t *value)
+{
+	uint64_t *items;
+	size_t count;
+	if (!items_read(p, sequence, PAIRS_MAX, &items, &count))
+		return false;
+	*value = items[0];
+	free(items);
+	return count != 0;
+}
+
+static bool step_take(struct py_process *p, uint64_t from, const struct py_step *s, uint64_t *to)
+{
+	switch (s->kind) {
+	case PY_STEP_END:
+		break;
+	case PY_STEP_ATTR:
+		return attr_get(p, from, s->name, to);
+	case PY_STEP_ITEM:
+		return object_kind(p, from) == TYPE_DICT && dict_get(p, from, s->name, to);
+	case PY_STEP_PAIR:
+		return pair_find(p, from, s->name, to);
+	case PY_STEP_FIRST:
+		return first_of(p, from, to);
+	case PY_STEP_SELF:
+		return object_kind(p, from) == TYPE_METHOD &&
+		       mem_read_u64(p->mem, from + p->layout.method_self, to);
+	}
+	return false;
+}
+
+bool py_follow(struct py_process *p, uint64_t from, const struct py_step *steps, uint64_t *to)
+{
+	*to = from;
+	for (; steps->kind != PY_STEP_END; steps++)
+		if (!addr_plausible(*to) || !step_take(p, *to, steps, to))
+			return false;
+	return addr_plausible(*to);
+}
+
+/* --- who waits --- */
+
+/* The future that a closure will complete: what is in its cells tells. */
+static uint64_t future_of_closure(struct py_process *p, uint64_t function, uint64_t not_this)
+{
+	uint64_t closure, *cells, value, found = 0;
+	size_t count;
+	if (!mem_read_u64(p->mem, function + p->layout.function_closure, &closure) ||
+		!items_read(p, closure, CELLS_MAX, &cells, &count))
+		return 0;
+	for (size_t i = 0; i < count && found == 0; i++)
+		if (object_kind(p, cells[i]) == TYPE_CELL &&
+			mem_read_u64(p->mem, cells[i] + p->layout.cell_value, &value) && value != not_this &&
+			object_kind(p, value) == TYPE_FUTURE)
+			found = value;
+	free(cells);
+	return found;
+}
+
+/* One hop: what is called when it is done. *task: the end of the way. Returns the next future, or 0. */
+static uint64_t callback_hop(struct py_process *p, uint64_t callback, uint64_t future, uint64_t *task)
+{
+	static const struct py_step group_parent[] = { { PY_STEP_ATTR, "_parent_task" }, { 0 } };
+	const struct py_layout *l = &p->layout;
+	uint64_t next = 0, arguments;
+	switch (object_kind(p, callback)) {
+	case TYPE_BUILTIN: /* the wake-up of a task */
+		if (mem_read_u64(p->mem, callback + l->builtin_self, &next) &&
+			object_kind(p, next) == TYPE_TASK)
+			*task = next;
+		return 0;
+	case TYPE_PARTIAL: /* wait_for */
+		if (!mem_read_u64(p->mem, callback + l->partial_arguments, &arguments) ||
+			!first_of(p, arguments, &next) || object_kind(p, next) != TYPE_FUTURE)
+			return 0;
+		return next;
+	case TYPE_FUNCTION: /* gather, run_in_executor */
+		return future_of_closure(p, callback, future);
+	case TYPE_METHOD: /* TaskGroup */
+		if (mem_read_u64(p->mem, callback + l->method_self, &next) &&
+			py_follow(p, next, group_parent, &next) && object_kind(p, next) == TYPE_TASK)
+			*task = next;
+		return 0;
+	default:
+		return 0;
+	}
+}
+
+/* A future of another thread (concurrent.futures) has its callbacks in an attribute. */
+static bool first_callback(struct py_process *p, uint64_t future, uint64_t *callback)
+{
+	static const struct py_step of_python[] = { { PY_STEP_ATTR, "_done_callbacks" },
+		{ PY_STEP_FIRST, NULL }, { 0 } };
+	enum type_kind kind = object_kind(p, future);
+	if (kind != TYPE_FUTURE && kind != TYPE_TASK)
+		return py_follow(p, future, of_python, callback);
+	return mem_read_u64(p->mem, future + p->layout.future_callback, callback) &&
+	       addr_plausible(*callback);
+}
+
+uint64_t py_waiting_task(struct py_process *p, uint64_t future)
+{
+	uint64_t task = 0, callback;
+	if (!can_inspect(p))
+		return 0;
+	for (unsigned hops = 0; future != 0 && hops < WAITING_HOPS_MAX; hops++) {
+		if (!first_callback(p, future, &callback))
+			return 0;
+		future = callback_hop(p, callback, future, &task);
+	}
+	return task;
+}
+
+uint64_t py_running_task(struct py_process *p, const struct py_frame *frames, size_t count)
+{
+	const struct py_layout *l = &p->layout;
+	uint64_t module, running, coro, found = 0;
+	struct entries e;
+	if (!can_inspect(p) || !module_dict(p, p->interp.addr, "asyncio.tasks", &module) ||
+		!dict_get(p, module, "_current_tasks", &running) || !dict_entries(p, running, &e))
+		return 0;
+	for (size_t i = 0; i < e.count && found == 0; i++) {
+		if (object_kind(p, e.values[i]) != TYPE_TASK ||
+			!mem_read_u64(p->mem, e.values[i] + l->task_coro, &coro))
+			continue;
+		for (size_t k = 0; k < count && found == 0; k++)
+			if (frames[k].addr == coro + l->gen_frame)
+				found = e.values[i];
+	}
+	entries_clear(&e);
+	return found;
+}
+
+void py_peek(struct py_process *p, struct py_part *parts, size_t count)
+{
+	struct mem_part batch[PEEK_CHUNK];
+	for (size_t from = 0; from < count; from += PEEK_CHUNK) {
+		size_t n = MIN(count - from, (size_t)PEEK_CHUNK);
+		for (size_t i = 0; i < n; i++)
+			batch[i] = (struct mem_part){ parts[from + i].addr, parts[from + i].into,
+				parts[from + i].len };
+		mem_read_each(p->mem, batch, n);
+		for (size_t i = 0; i < n; i++)
+			parts[from + i].len = batch[i].len;
+	}
+}
