@@ -174,9 +174,9 @@ enum ipc_state {
 /* Whom a thread or task worked for when it was looked at. */
 enum ipc_serves {
 	IPC_SERVES_UNKNOWN,
-	IPC_SERVES_NOBODY, /* the plumbing of an event loop */
-	IPC_SERVES_TASK,   /* a task with its own frames, of no request that we can see */
-	IPC_SERVES_REQUEST,/* that of `span`, proven */
+	IPC_SERVES_NOBODY,  /* the plumbing of an event loop */
+	IPC_SERVES_TASK,    /* a task with its own frames, of no request that we can see */
+	IPC_SERVES_REQUEST, /* that of `span`, proven */
 	IPC_SERVES_END
 };
 
@@ -193,7 +193,8 @@ struct ipc_sample {
 
 enum {
 	IPC_TICK_FAILED = 1, /* the worker could not be read */
-	IPC_TICK_TASKS = 2, /* the look went over asyncio tasks too; not every one does, when there are many */
+	IPC_TICK_TASKS =
+		2, /* the look went over asyncio tasks too; not every one does, when there are many */
 	IPC_TICK_WHOLE = 4, /* and found each that serves a captured request: who is not there has no task */
 	IPC_TICK_GC = 8     /* the garbage collector ran */
 };

@@ -47,6 +47,14 @@ struct profile_lane {
 	const char *name;
 };
 
+/* Whom a thread or task worked for when it was looked at. */
+enum profile_serves {
+	PROFILE_SERVES_UNKNOWN,
+	PROFILE_SERVES_NOBODY,
+	PROFILE_SERVES_TASK,   /* a task that belongs to no request we know of */
+	PROFILE_SERVES_REQUEST /* proven: the one with this span */
+};
+
 struct profile_sample {
 	uint64_t at_ns;     /* CLOCK_MONOTONIC */
 	uint64_t weight_ns; /* the time this sample stands for */
@@ -55,6 +63,18 @@ struct profile_sample {
 	uint8_t state; /* enum profile_state */
 	bool holds_gil;
 	int16_t syscall; /* the system call it is blocked in, -1 none or unknown */
+	uint8_t serves;  /* enum profile_serves */
+	uint32_t
+		awaits; /* a task: stands for what it awaits; while it stays the same the task has not gone on */
+	uint64_t span; /* of the request it serves */
+};
+
+/* One look at the worker, which its samples belong to: they have the same instant. */
+struct profile_look {
+	uint64_t at_ns;
+	bool tasks; /* it went over the tasks too */
+	bool whole; /* a request that none of its samples serves has no thread and no task */
+	bool gc;    /* the garbage collector ran */
 };
 
 struct profile {
@@ -66,6 +86,8 @@ struct profile {
 	size_t lane_count, lane_capacity;
 	struct profile_sample *samples; /* in time order */
 	size_t sample_count, sample_capacity;
+	struct profile_look *looks; /* in time order; may be none */
+	size_t look_count, look_capacity;
 	struct map frame_index, stack_index, lane_index; /* private: interning */
 };
 
@@ -76,6 +98,7 @@ uint32_t profile_add_frame(struct profile *p, const char *function, const char *
 uint32_t profile_add_stack(struct profile *p, const uint32_t *frames, uint32_t depth);
 uint32_t profile_add_lane(struct profile *p, enum profile_lane_kind kind, uint64_t id, const char *name);
 void profile_add_sample(struct profile *p, const struct profile_sample *s);
+void profile_add_look(struct profile *p, const struct profile_look *l);
 
 /* Whether the frame is the user's own code: not the standard library, not site-packages/dist-packages, not <frozen ...> or
  * other code without a file, not the script in bin/ that starts uvicorn. */

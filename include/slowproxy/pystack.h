@@ -118,15 +118,16 @@ void py_process_forget_code(struct py_process *p);
 int py_code_local(struct py_process *p, const struct py_code *code, const char *name);
 /* The address of that slot in a frame, and what it holds now; a variable shared with inner functions is looked up in its
  * cell. false: nothing. */
-MUST_CHECK bool py_local(struct py_process *p, const struct py_frame *f, int local, uint64_t *slot, uint64_t *object);
+MUST_CHECK bool py_local(
+	struct py_process *p, const struct py_frame *f, int local, uint64_t *slot, uint64_t *object);
 
 enum py_step_kind {
 	PY_STEP_END,
 	PY_STEP_ATTR, /* an attribute of an instance of a Python class */
 	PY_STEP_ITEM, /* the value of a dict under this str key */
 	PY_STEP_PAIR, /* the second of the pair in a list whose first is this name, in bytes; capitals do not matter */
-	PY_STEP_FIRST,/* the first of a list or tuple */
-	PY_STEP_SELF  /* of a bound method */
+	PY_STEP_FIRST, /* the first of a list or tuple */
+	PY_STEP_SELF   /* of a bound method */
 };
 /* A way from one object to another, as a table of steps ended by PY_STEP_END. */
 struct py_step {

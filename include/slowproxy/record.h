@@ -90,6 +90,15 @@ struct capture_status_row {
 };
 extern const struct capture_status_row capture_statuses[CAPTURE_STATUS_COUNT];
 
+/* Another request that worked in the same worker meanwhile. */
+enum { CAPTURE_OTHERS_MAX = 8, CAPTURE_OTHER_PATH_BYTES = 256 };
+struct capture_other {
+	uint64_t span;
+	char request_id[129];
+	char method[32];
+	char path[CAPTURE_OTHER_PATH_BYTES]; /* without the query; "" when nothing is known but the span */
+};
+
 struct capture_result {
 	enum capture_status status;
 	char reason[256];          /* a sentence; "" when status says it all */
@@ -99,7 +108,10 @@ struct capture_result {
 	uint32_t samples;          /* ticks at which the worker was read while this request was armed */
 	uint32_t samples_expected; /* ticks that should have been */
 	uint32_t samples_failed;
-	struct profile *profile; /* owned; NULL when there are none */
+	struct profile *profile;      /* owned; NULL when there are none */
+	uint64_t from_ns, until_ns;   /* the stretch that the profile speaks of */
+	struct capture_other *others; /* owned; those that held event loops, the longest first */
+	size_t other_count;
 };
 
 enum {

@@ -34,8 +34,8 @@ uint64_t report_free(struct report *rep, uint64_t wait_ns);
 
 /* Where the time of one exchange went, as its samples tell. Derived; pure; for the slow line and the profile page. */
 struct digest {
-	const char *
-		cause; /* cpu | blocking_call | await | gil_wait | client_slow | connect | queued | unknown */
+	/* cpu | blocking_call | await | blocked_by | gil_wait | gc | queued | client_slow | connect | unknown */
+	const char *cause;
 	const char *attribution;        /* task | thread | process | none */
 	const char *attribution_reason; /* NULL when it is one of the first two */
 
@@ -48,6 +48,19 @@ struct digest {
 	int16_t frame_syscall;             /* -1: none or unknown */
 
 	uint64_t cpu_ns, blocking_ns, await_ns, gil_wait_ns; /* wall time by samples; 0 = none seen */
+	/* The rest of it, where the request's own tasks and threads are known. */
+	uint64_t blocked_by_ns, queued_ns, gc_ns;
+	uint64_t unseen_ns; /* before the first look, and in holes: taken as what was seen next to it */
+
+	/* Who held the event loop while this request could not go on. */
+	uint64_t culprit_ns;                 /* 0: nobody */
+	uint64_t culprit_span;               /* 0: no request that we can name */
+	const struct capture_other *culprit; /* NULL: at most its span is known */
+	const char *culprit_kind;            /* request | task | unknown */
+	const struct profile_frame *culprit_frame;
+	const struct profile_stack *culprit_stack;
+	enum profile_state culprit_state;
+	int16_t culprit_syscall;
 };
 void digest_of(const struct record *r, struct digest *out);
 

@@ -197,6 +197,7 @@ void capture_ended(struct capture *c, struct record *r)
 {
 	struct subject *s = r->armed;
 	list_remove(&r->node); /* harmless when it was in no list */
+	others_ended(c, r);
 	if (s == NULL)
 		finish_unarmed(c, r);
 	else if (record_is_slow(r))

@@ -207,7 +207,7 @@ void capture_trim(struct capture *c)
 {
 	struct list_node *oldest = list_first(&c->by_age);
 	uint64_t before_ns =
-		oldest != NULL ? LIST_ENTRY(oldest, struct subject, by_age)->armed_ns : UINT64_MAX;
+		oldest != NULL ? subject_from_ns(LIST_ENTRY(oldest, struct subject, by_age)) : UINT64_MAX;
 	struct history *largest = NULL;
 	size_t at = 0, bytes = 0;
 	uint64_t key, value;

@@ -133,11 +133,12 @@ static size_t window_survey(struct history *h, struct window *w, struct profile 
 		if (last == NULL || t->dictionary != last)
 			dictionary_cut_begin(t->dictionary);
 		last = t->dictionary;
-		w->failed += (t->flags & IPC_TICK_FAILED) != 0;
+		bool counts = t->at_ns >= w->expected_from_ns;
+		w->failed += counts && (t->flags & IPC_TICK_FAILED) != 0;
 		w->suspect += t->suspect;
 		if (!usable(t))
 			continue;
-		w->ticks++;
+		w->ticks += counts;
 		samples += t->sample_count;
 		for (uint32_t i = 0; i < t->sample_count; i++) {
 			uint32_t lane = t->samples[i].lane;
@@ -216,6 +217,11 @@ static void series_weigh(struct history *h, const struct window *w, bool tasks, 
 
 static void tick_cut(const struct tick *t, struct profile *p)
 {
+	if (t->thread_weight_ns != 0)
+		profile_add_look(p, &(struct profile_look){ .at_ns = t->at_ns,
+					    .tasks = (t->flags & IPC_TICK_TASKS) != 0,
+					    .whole = (t->flags & IPC_TICK_WHOLE) != 0,
+					    .gc = (t->flags & IPC_TICK_GC) != 0 });
 	for (uint32_t i = 0; i < t->sample_count; i++) {
 		const struct ipc_sample *s = &t->samples[i];
 		bool is_task = t->dictionary->lanes[s->lane - 1].kind == IPC_LANE_TASK;
@@ -229,7 +235,10 @@ static void tick_cut(const struct tick *t, struct profile *p)
 				   .stack = dictionary_stack_to(t->dictionary, s->stack, t->at_ns, p),
 				   .state = (uint8_t)states[s->state],
 				   .holds_gil = s->holds_gil != 0,
-				   .syscall = s->syscall });
+				   .syscall = s->syscall,
+				   .serves = s->serves,
+				   .awaits = s->awaits,
+				   .span = s->span });
 	}
 }
 

@@ -22,6 +22,7 @@ struct history {
 /* What a stretch of time holds. */
 struct window {
 	uint64_t from_ns, to_ns;
+	uint64_t expected_from_ns; /* earlier looks are a gift: they were made for other requests */
 	uint64_t period_ns;
 	uint32_t ticks, failed, suspect; /* out */
 };

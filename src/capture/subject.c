@@ -39,6 +39,13 @@ struct subject *subject_new(struct capture *c, struct record *r)
 	return s;
 }
 
+uint64_t subject_from_ns(const struct subject *s)
+{
+	const uint64_t *at = s->record->timeline.at;
+	uint64_t from = at[MARK_REQUEST_SENT] != 0 ? at[MARK_REQUEST_SENT] : at[MARK_UPSTREAM];
+	return from != 0 ? MIN(from, s->armed_ns) : s->armed_ns;
+}
+
 void subject_history_set(struct capture *c, struct subject *s, struct history *h)
 {
 	if (s->history == h)
@@ -196,7 +203,10 @@ void subject_result(struct capture *c, struct subject *s, uint64_t until_ns, str
 {
 	uint64_t period = NS_PER_S / MAX(c->config->capture.rate_hz, 1u);
 	struct window w = {
-		.from_ns = s->armed_ns, .to_ns = MAX(until_ns, s->armed_ns), .period_ns = period
+		.from_ns = subject_from_ns(s),
+		.expected_from_ns = s->armed_ns,
+		.to_ns = MAX(until_ns, s->armed_ns),
+		.period_ns = period,
 	};
 
 	*result = s->target;
@@ -204,7 +214,11 @@ void subject_result(struct capture *c, struct subject *s, uint64_t until_ns, str
 		result->profile = history_cut(s->history, &w);
 	result->samples = w.ticks;
 	result->samples_failed = w.failed;
-	result->samples_expected = (uint32_t)MIN((w.to_ns - w.from_ns) / period, (uint64_t)UINT32_MAX);
+	result->samples_expected =
+		(uint32_t)MIN((w.to_ns - w.expected_from_ns) / period, (uint64_t)UINT32_MAX);
+	result->from_ns = w.from_ns;
+	result->until_ns = w.to_ns;
+	others_fill(c, s, result);
 	bool deaf = s->state == SUBJECT_ENDING ? !s->answered : c->silent || c->channel < 0;
 	if (!s->heard && s->state == SUBJECT_WAITING)
 		result_of_untold(c, s, result);

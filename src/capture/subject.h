@@ -42,6 +42,8 @@ struct subject {
 	struct capture_result target; /* pid, python, server, reason */
 };
 
+enum { ENDED_KEPT = 256 };
+
 struct capture {
 	struct loop *loop;
 	const struct config *config;
@@ -61,6 +63,9 @@ struct capture {
 	size_t ending_count;
 	struct list by_age;
 	struct map by_id;
+	struct capture_other ended
+		[ENDED_KEPT]; /* a ring: requests that ended lately, should one of them have blocked others */
+	size_t ended_at;
 	uint64_t next_id;
 	struct timer chores_timer;
 };
@@ -71,11 +76,19 @@ void subject_free(struct capture *c, struct subject *s);
 /* The one place where a subject changes its state. */
 void subject_enter(struct capture *c, struct subject *s, enum subject_state next);
 void subject_history_set(struct capture *c, struct subject *s, struct history *h);
-/* Fills result from what is known, with the profile of [armed .. until]. */
+/* The backend may have begun with it here. */
+uint64_t subject_from_ns(const struct subject *s);
+/* Fills result from what is known, with the profile of [from .. until]. */
 void subject_result(struct capture *c, struct subject *s, uint64_t until_ns, struct capture_result *result);
 /* Sends START. false: not possible now. */
 MUST_CHECK bool subject_start(struct capture *c, struct subject *s);
 MUST_CHECK bool subject_stop(struct capture *c, struct subject *s, bool wants_end);
+
+/* --- others.c --- */
+/* Names the requests that held up this one, as far as we know them. */
+void others_fill(struct capture *c, const struct subject *s, struct capture_result *result);
+/* A request ends: it may be asked for a little later. */
+void others_ended(struct capture *c, const struct record *r);
 
 /* --- hear.c --- */
 void capture_hear(void *capture); /* the channel is readable */

@@ -46,6 +46,7 @@ void profile_free(struct profile *p)
 	free(p->stacks);
 	free(p->lanes);
 	free(p->samples);
+	free(p->looks);
 	map_clear(&p->frame_index);
 	map_clear(&p->stack_index);
 	map_clear(&p->lane_index);
@@ -116,6 +117,12 @@ void profile_add_sample(struct profile *p, const struct profile_sample *s)
 {
 	p->samples = array_grow(p->samples, &p->sample_capacity, p->sample_count, sizeof *p->samples);
 	p->samples[p->sample_count++] = *s;
+}
+
+void profile_add_look(struct profile *p, const struct profile_look *l)
+{
+	p->looks = array_grow(p->looks, &p->look_capacity, p->look_count, sizeof *p->looks);
+	p->looks[p->look_count++] = *l;
 }
 
 /* "/usr/lib/python3.11/", "/root/.pyenv/versions/3.13.0t/lib/python3.13t/", "/usr/lib64/python3.9/". */

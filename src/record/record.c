@@ -180,6 +180,8 @@ void record_free(struct record *r)
 {
 	profile_free(r->capture.profile);
 	r->capture.profile = NULL;
+	free(r->capture.others);
+	r->capture.others = NULL;
 	resting_begin();
 	if (resting_count < RESTING_MAX)
 		resting[resting_count++] = r;
@@ -200,6 +202,8 @@ struct record *record_copy_running(const struct record *r)
 	copy->node = (struct list_node){ 0 };
 	copy->upstream_fd = -1;
 	copy->capture.profile = NULL;
+	copy->capture.others = NULL;
+	copy->capture.other_count = 0;
 	copy->armed = NULL;
 	copy->still_running = true;
 	return copy;

@@ -6,13 +6,17 @@
  *
  * and when there is none of them the worker is idle. Threads and tasks count only with user code in their stack; "serving"
  * ones also have code of a server below it. A loop without user code that waits for the GIL waits for such a thread, so the
- * thread tells more. From the telling stacks come the split of the time and the line. All of it is of the whole process:
- * which task is the request's own is not known here, and the attribution says so.
+ * thread tells more. From the telling stacks come the split of the time and the line. All of it is of the whole process, and the
+ * attribution says so.
+ *
+ * Where the request's own tasks and threads are known (story.h), nothing of this is needed: they are the telling ones.
  */
 #include <slowproxy/report.h>
 
 #include <stdlib.h>
 #include <string.h>
+
+#include "story.h"
 
 enum { NO_FRAME = UINT32_MAX };
 
@@ -145,6 +149,39 @@ static struct tellings tellings_of(const struct profile *p, const struct stack_f
 	return all;
 }
 
+/* What the request's own samples have to say of the looks at which it was doing this; DOING_COUNT: anything. */
+static struct tellings tellings_of_story(
+	const struct profile *p, const struct stack_facts *facts, const struct story *s, enum doing doing)
+{
+	struct tellings all = { xcalloc(s->count + 1, sizeof(struct telling)), 0 };
+	for (size_t i = 0; i < s->count; i++) {
+		const struct story_look *look = &s->looks[i];
+		const struct profile_sample *own = look->own;
+		if (own == NULL || facts[own->stack].told == NO_FRAME ||
+			(doing != DOING_COUNT && look->doing != doing))
+			continue;
+		all.items[all.count++] = (struct telling){ facts[own->stack].told, own->stack,
+			look->weight_ns, own->state, p->lanes[own->lane].kind, own->syscall };
+	}
+	return all;
+}
+
+/* The same of those who held the loop meanwhile. */
+static struct tellings tellings_of_holders(
+	const struct profile *p, const struct stack_facts *facts, const struct story *s, uint64_t span)
+{
+	struct tellings all = { xcalloc(s->count + 1, sizeof(struct telling)), 0 };
+	for (size_t i = 0; i < s->count; i++) {
+		const struct profile_sample *h = s->looks[i].holder;
+		if (s->looks[i].doing != DOING_BLOCKED_BY || h == NULL || h->span != span ||
+			facts[h->stack].told == NO_FRAME)
+			continue;
+		all.items[all.count++] = (struct telling){ facts[h->stack].told, h->stack,
+			s->looks[i].weight_ns, h->state, p->lanes[h->lane].kind, h->syscall };
+	}
+	return all;
+}
+
 static void split_time(const struct tellings *all, struct digest *out)
 {
 	for (size_t i = 0; i < all->count; i++) {
@@ -237,9 +274,10 @@ static void keep_only(struct tellings *all, telling_number number, uint32_t want
 	all->count = kept;
 }
 
-static void find_line(const struct profile *p, struct tellings *all, struct digest *out)
+static void find_line(const struct profile *p, const struct tellings *tellings, struct digest *out)
 {
-	struct tellings here = heaviest_function(p, all, &out->frame_ns);
+	struct tellings all = *tellings;
+	struct tellings here = heaviest_function(p, &all, &out->frame_ns);
 	if (here.count == 0)
 		return;
 	uint32_t frame = heaviest(&here, frame_of, p->frame_count);
@@ -255,6 +293,119 @@ static void find_line(const struct profile *p, struct tellings *all, struct dige
 	out->frame_lane = here.items[0].lane;
 	for (size_t i = 0; i < here.count && out->frame_syscall < 0; i++)
 		out->frame_syscall = here.items[i].syscall;
+}
+
+/* --- with the request's own samples ------------------------------------------------------------------------------ */
+
+/* The span that held the loop for longest; *ns: how long. */
+static uint64_t longest_holder(const struct story *s, uint64_t *ns)
+{
+	uint64_t best = 0;
+	*ns = 0;
+	for (size_t i = 0; i < s->count; i++) {
+		const struct profile_sample *h = s->looks[i].holder;
+		uint64_t sum = 0;
+		if (s->looks[i].doing != DOING_BLOCKED_BY || h == NULL ||
+			(i != 0 && h->span == best && *ns != 0))
+			continue;
+		for (size_t k = i; k < s->count; k++)
+			if (s->looks[k].doing == DOING_BLOCKED_BY && s->looks[k].holder != NULL &&
+				s->looks[k].holder->span == h->span)
+				sum += s->looks[k].weight_ns;
+		if (sum > *ns) {
+			*ns = sum;
+			best = h->span;
+		}
+	}
+	return best;
+}
+
+static const char *kind_of_holder(const struct story *s, uint64_t span)
+{
+	if (span != 0)
+		return "request";
+	for (size_t i = 0; i < s->count; i++)
+		if (s->looks[i].doing == DOING_BLOCKED_BY && s->looks[i].holder != NULL &&
+			s->looks[i].holder->serves == PROFILE_SERVES_TASK)
+			return "task";
+	return "unknown";
+}
+
+static void find_culprit(
+	const struct record *r, const struct stack_facts *facts, const struct story *s, struct digest *out)
+{
+	const struct profile *p = r->capture.profile;
+	struct digest line = { .frame_syscall = -1 };
+	out->culprit_span = longest_holder(s, &out->culprit_ns);
+	if (out->culprit_ns == 0)
+		return;
+	out->culprit_kind = kind_of_holder(s, out->culprit_span);
+	for (size_t i = 0; out->culprit_span != 0 && i < r->capture.other_count; i++)
+		if (r->capture.others[i].span == out->culprit_span &&
+			r->capture.others[i].request_id[0] != '\0')
+			out->culprit = &r->capture.others[i];
+	struct tellings all = tellings_of_holders(p, facts, s, out->culprit_span);
+	find_line(p, &all, &line);
+	free(all.items);
+	out->culprit_frame = line.frame;
+	out->culprit_stack = line.stack;
+	out->culprit_state = line.frame_state;
+	out->culprit_syscall = line.frame_syscall;
+}
+
+static enum doing main_doing(const struct story *s)
+{
+	enum doing best = DOING_COUNT;
+	for (enum doing d = DOING_UNKNOWN + 1; d < DOING_COUNT; d++)
+		if (s->ns[d] != 0 && (best == DOING_COUNT || s->ns[d] > s->ns[best]))
+			best = d;
+	return best;
+}
+
+/* The line of what it mostly did, else of anything it did. */
+static void find_own_line(
+	const struct profile *p, const struct stack_facts *facts, const struct story *s, struct digest *out)
+{
+	const enum doing tries[] = { main_doing(s), DOING_COUNT };
+	for (size_t i = 0; i < ARRAY_LEN(tries) && out->frame == NULL; i++) {
+		struct tellings all = tellings_of_story(p, facts, s, tries[i]);
+		find_line(p, &all, out);
+		free(all.items);
+	}
+}
+
+static void split_by_story(const struct story *s, struct digest *out)
+{
+	out->cpu_ns = s->ns[DOING_CPU];
+	out->blocking_ns = s->ns[DOING_BLOCKING];
+	out->await_ns = s->ns[DOING_AWAIT];
+	out->gil_wait_ns = s->ns[DOING_GIL_WAIT];
+	out->blocked_by_ns = s->ns[DOING_BLOCKED_BY];
+	out->queued_ns = s->ns[DOING_QUEUED];
+	out->gc_ns = s->ns[DOING_GC];
+	out->unseen_ns = s->unseen_ns + s->ns[DOING_UNKNOWN];
+}
+
+/* false: the request was not found in the worker, and what it waited for is not proven either. */
+static bool tell_story(const struct record *r, const struct stack_facts *facts, struct digest *out)
+{
+	const struct profile *p = r->capture.profile;
+	struct story s;
+	story_of(r, &s);
+	bool proven = s.own_looks != 0 || s.ns[DOING_BLOCKED_BY] != 0 || s.ns[DOING_QUEUED] != 0;
+	if (proven) {
+		split_by_story(&s, out);
+		find_own_line(p, facts, &s, out);
+		find_culprit(r, facts, &s, out);
+		out->attribution = out->frame_lane == PROFILE_LANE_THREAD ? "thread" : "task";
+		out->attribution_reason = NULL;
+	}
+	if (proven && s.own_looks == 0) {
+		out->attribution = "process";
+		out->attribution_reason = "the worker had not begun with this request when it was looked at";
+	}
+	story_clear(&s);
+	return proven;
 }
 
 /* --- the cause --------------------------------------------------------------------------------------------------- */
@@ -275,7 +426,8 @@ static bool backend_was_done(const struct record *r, uint64_t download_ns)
 
 static const char *cause_by_phase(const struct record *r, const struct digest *d)
 {
-	uint64_t half = record_duration_ns(r) / 2, busy = d->cpu_ns + d->blocking_ns + d->gil_wait_ns;
+	uint64_t half = record_duration_ns(r) / 2,
+		 busy = d->cpu_ns + d->blocking_ns + d->gil_wait_ns + d->blocked_by_ns;
 	uint64_t download = phase_ns(r, PHASE_DOWNLOAD), upload = phase_ns(r, PHASE_UPLOAD);
 	bool sampled = r->capture.samples != 0;
 
@@ -304,6 +456,9 @@ static const char *cause_by_samples(const struct digest *d)
 		{ "blocking_call", d->blocking_ns },
 		{ "await", d->await_ns },
 		{ "gil_wait", d->gil_wait_ns },
+		{ "blocked_by", d->blocked_by_ns },
+		{ "queued", d->queued_ns },
+		{ "gc", d->gc_ns },
 	};
 	const char *cause = "unknown";
 	uint64_t most = 0;
@@ -324,12 +479,14 @@ void digest_of(const struct record *r, struct digest *out)
 	if (p != NULL && p->sample_count != 0) {
 		out->attribution = "process";
 		out->attribution_reason =
-			"the samples are of the whole worker process; the exact task is not looked up yet";
+			"the task or thread of this request was not found: the samples are of the whole worker";
 		struct stack_facts *facts = stack_facts_of(p);
-		struct tellings all = tellings_of(p, facts);
-		split_time(&all, out);
-		find_line(p, &all, out);
-		free(all.items);
+		if (!tell_story(r, facts, out)) {
+			struct tellings all = tellings_of(p, facts);
+			split_time(&all, out);
+			find_line(p, &all, out);
+			free(all.items);
+		}
 		free(facts);
 	}
 	out->cause = cause_by_phase(r, out);

@@ -83,7 +83,36 @@ static void add_worker(struct json *j, const struct record *r)
 	add_text(j, "worker_server", capture->worker_server, WORD_MAX_BYTES);
 }
 
-static void add_digest(struct json *j, const struct record *r, const struct digest *d)
+static void add_culprit(
+	struct json *j, const struct config *c, const struct record *r, const struct digest *d)
+{
+	char span[20] = "";
+	if (d->culprit_ns == 0)
+		return;
+	if (d->culprit_span != 0)
+		snprintf(span, sizeof span, "%016llx", (unsigned long long)d->culprit_span);
+	add_text(j, "culprit_kind", d->culprit_kind, WORD_MAX_BYTES);
+	add_ms(j, "culprit_ms", d->culprit_ns);
+	add_text(j, "culprit_span_id", span, WORD_MAX_BYTES);
+	if (d->culprit != NULL) {
+		const char *route = route_of(c, d->culprit->path);
+		add_text(j, "culprit_request_id", d->culprit->request_id, WORD_MAX_BYTES);
+		add_text(j, "culprit_method", d->culprit->method, WORD_MAX_BYTES);
+		add_text(j, "culprit_route", route != NULL ? route : d->culprit->path, NAME_MAX_BYTES);
+	}
+	if (d->culprit_frame == NULL)
+		return;
+	add_text(j, "culprit_function_name", d->culprit_frame->function, NAME_MAX_BYTES);
+	add_text(j, "culprit_file_path", d->culprit_frame->file, NAME_MAX_BYTES);
+	if (d->culprit_frame->line != 0)
+		add_number(j, "culprit_line_number", d->culprit_frame->line);
+	struct buf stack = { 0 };
+	stack_add_text(&stack, r->capture.profile, d->culprit_stack, CULPRIT_STACK_MAX_BYTES);
+	add_text(j, "culprit_stack", stack.data, CULPRIT_STACK_MAX_BYTES);
+	buf_clear(&stack);
+}
+
+static void add_digest(struct json *j, const struct config *c, const struct record *r, const struct digest *d)
 {
 	const struct {
 		const char *key;
@@ -92,7 +121,11 @@ static void add_digest(struct json *j, const struct record *r, const struct dige
 		{ "cpu_ms", d->cpu_ns },
 		{ "blocking_ms", d->blocking_ns },
 		{ "await_ms", d->await_ns },
+		{ "blocked_by_ms", d->blocked_by_ns },
+		{ "queued_ms", d->queued_ns },
 		{ "gil_wait_ms", d->gil_wait_ns },
+		{ "gc_ms", d->gc_ns },
+		{ "unseen_ms", d->unseen_ns },
 	};
 	add_text(j, "attribution", d->attribution, WORD_MAX_BYTES);
 	add_text(j, "attribution_reason", d->attribution_reason, REASON_MAX_BYTES);
@@ -100,6 +133,7 @@ static void add_digest(struct json *j, const struct record *r, const struct dige
 	for (size_t i = 0; i < ARRAY_LEN(split); i++)
 		if (split[i].ns != 0)
 			add_ms(j, split[i].key, split[i].ns);
+	add_culprit(j, c, r, d);
 	if (d->frame == NULL)
 		return;
 	add_text(j, "code_function_name", d->frame->function, NAME_MAX_BYTES);
@@ -148,7 +182,7 @@ void slow_line_write(const struct config *c, const struct record *r, const struc
 	add_times(&j, r);
 	add_traffic(&j, r);
 	add_worker(&j, r);
-	add_digest(&j, r, d);
+	add_digest(&j, c, r, d);
 	add_capture(&j, r);
 	add_text(&j, "profile_id", profile_id, WORD_MAX_BYTES);
 	add_text(&j, "profile_file", profile_file, FILE_MAX_BYTES);

@@ -10,6 +10,7 @@ enum {
 	PATH_MAX_BYTES = 1024, /* all as escaped in JSON; together they stay below the bound */
 	FILE_MAX_BYTES = 768,
 	STACK_MAX_BYTES = 2560,
+	CULPRIT_STACK_MAX_BYTES = 1280,
 	SENTENCE_MAX_BYTES = 768,
 	NAME_MAX_BYTES = 512,
 	REASON_MAX_BYTES = 384,

@@ -56,20 +56,54 @@ static void add_doing(struct buf *out, const struct digest *d)
 	}
 }
 
+static void add_place(struct buf *out, const struct profile_frame *f)
+{
+	if (f->file[0] != '\0') {
+		text_add_shortened(out, file_base(f->file), 96);
+		if (f->line != 0)
+			buf_printf(out, ":%" PRIu32, f->line);
+		buf_add_str(out, " (");
+		text_add_shortened(out, f->function, 96);
+		buf_add_char(out, ')');
+	} else {
+		text_add_shortened(out, f->function, 96);
+	}
+}
+
 static void add_line(struct buf *out, const struct record *r, const struct digest *d)
 {
 	buf_printf(out, "%" PRIu64 " ms in ", whole_ms(MIN(d->frame_ns, record_duration_ns(r))));
-	if (d->frame->file[0] != '\0') {
-		text_add_shortened(out, file_base(d->frame->file), 96);
-		if (d->frame->line != 0)
-			buf_printf(out, ":%" PRIu32, d->frame->line);
-		buf_add_str(out, " (");
-		text_add_shortened(out, d->frame->function, 96);
-		buf_add_char(out, ')');
-	} else {
-		text_add_shortened(out, d->frame->function, 96);
-	}
+	add_place(out, d->frame);
 	add_doing(out, d);
+}
+
+/* Somebody else held the event loop: who, and at which line. */
+static void add_blocked_by(struct buf *out, const struct record *r, const struct digest *d)
+{
+	buf_printf(out, "%" PRIu64 " ms waiting because ",
+		whole_ms(MIN(d->blocked_by_ns, record_duration_ns(r))));
+	if (d->culprit != NULL) {
+		buf_printf(out, "%s ", d->culprit->method);
+		text_add_shortened(out, d->culprit->path, 128);
+		buf_printf(out, " (request %.64s)", d->culprit->request_id);
+	} else if (d->culprit_span != 0) {
+		buf_add_str(out, "another request");
+	} else if (strcmp(d->culprit_kind, "task") == 0) {
+		buf_add_str(out, "a task of no request");
+	} else {
+		buf_add_str(out, "other work");
+	}
+	buf_add_str(out, " held the event loop");
+	if (d->culprit_frame == NULL)
+		return;
+	buf_add_str(out, " in ");
+	add_place(out, d->culprit_frame);
+	const char *call =
+		d->culprit_state == PROFILE_BLOCKED ? profile_syscall_name(d->culprit_syscall) : NULL;
+	if (call != NULL)
+		buf_printf(out, ", in a system call (%s)", call);
+	else if (d->culprit_state == PROFILE_RUNNING)
+		buf_add_str(out, ", computing");
 }
 
 /* The proxy's own view, for a cause that lies outside the backend's code. */
@@ -81,6 +115,11 @@ static bool add_phase(struct buf *out, const struct record *r, const struct dige
 			phase_ms(r, PHASE_APP));
 	else if (strcmp(d->cause, "connect") == 0)
 		buf_printf(out, "%" PRIu64 " ms to connect to the backend", phase_ms(r, PHASE_CONNECT));
+	else if (strcmp(d->cause, "queued") == 0 && d->queued_ns != 0)
+		buf_printf(out, "%" PRIu64 " ms queued in the worker, which had not begun with it",
+			whole_ms(d->queued_ns));
+	else if (strcmp(d->cause, "blocked_by") == 0)
+		add_blocked_by(out, r, d);
 	else if (strcmp(d->cause, "queued") == 0)
 		buf_printf(out, "%" PRIu64 " ms waiting for a connection to the backend",
 			phase_ms(r, PHASE_QUEUE));

@@ -1,0 +1,225 @@
+/* story.c - what one request was doing at each look.
+ *
+ *   look by look   own thread at work > own task awaiting > no task yet
+ *   in hindsight   while another holds the loop, an awaiting task may be ready or not: if it still awaits the same thing after
+ *                  the loop was free again, it was not ready; if it went on as soon as the loop was free, it was
+ *   the time       a look stands for half the way to its neighbours
+ */
+#include "story.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <slowproxy/base/clock.h>
+
+enum { HOLE_PERIODS = 5 };
+
+/* --- one look --- */
+
+/* How much an own sample tells: a thread at work more than a task; of tasks the one with the user's code deepest. */
+static unsigned own_rank(const struct profile *p, const struct profile_sample *s)
+{
+	if (s->state == PROFILE_IDLE)
+		return 0;
+	if (p->lanes[s->lane].kind != PROFILE_LANE_TASK)
+		return s->state == PROFILE_UNKNOWN ? 1 : 1000000;
+	const struct profile_stack *stack = &p->stacks[s->stack];
+	unsigned deepest = 0;
+	for (uint32_t i = 0; i < stack->depth; i++)
+		if (profile_frame_is_user(&p->frames[stack->frames[i]]))
+			deepest = i + 1;
+	return 2 + (deepest != 0 ? 2000 + deepest : 0);
+}
+
+struct seen {
+	const struct profile_sample *own, *loop;
+	unsigned loops;
+	bool loop_is_own;
+};
+
+static struct seen look_see(const struct profile *p, size_t from, size_t to, uint64_t span)
+{
+	struct seen seen = { 0 };
+	unsigned best = 0;
+	for (size_t i = from; i < to; i++) {
+		const struct profile_sample *s = &p->samples[i];
+		bool own = s->serves == PROFILE_SERVES_REQUEST && s->span == span;
+		unsigned rank = own ? own_rank(p, s) : 0;
+		if (rank > best) {
+			best = rank;
+			seen.own = s;
+		}
+		if (p->lanes[s->lane].kind == PROFILE_LANE_LOOP) {
+			seen.loops++;
+			seen.loop = s;
+			seen.loop_is_own = own;
+		}
+	}
+	return seen;
+}
+
+static enum doing doing_of_thread(const struct profile_sample *s, bool gc)
+{
+	switch (s->state) {
+	case PROFILE_RUNNING:
+		return gc && s->holds_gil ? DOING_GC : DOING_CPU;
+	case PROFILE_BLOCKED:
+		return DOING_BLOCKING;
+	case PROFILE_GIL_WAIT:
+		return DOING_GIL_WAIT;
+	default:
+		return DOING_UNKNOWN;
+	}
+}
+
+/* The sample of whoever holds the only event loop of this worker, when that is another. */
+static const struct profile_sample *holder_of(const struct seen *seen)
+{
+	bool held = seen->loops == 1 && !seen->loop_is_own &&
+		    (seen->loop->state == PROFILE_RUNNING || seen->loop->state == PROFILE_BLOCKED ||
+			    seen->loop->state == PROFILE_GIL_WAIT);
+	return held ? seen->loop : NULL;
+}
+
+/* What is done while the loop is held by another. */
+static enum doing doing_behind(const struct profile_sample *holder)
+{
+	return holder->state == PROFILE_GIL_WAIT ? DOING_GIL_WAIT : DOING_BLOCKED_BY;
+}
+
+static void look_judge(const struct profile *p, const struct profile_look *look, const struct seen *seen,
+	const struct story *s, struct story_look *out)
+{
+	const struct story_look *before = s->count != 0 ? &s->looks[s->count - 1] : NULL;
+	*out = (struct story_look){ .own = seen->own, .holder = holder_of(seen) };
+	if (seen->own != NULL && p->lanes[seen->own->lane].kind != PROFILE_LANE_TASK)
+		out->doing = doing_of_thread(seen->own, look->gc);
+	else if (seen->own != NULL)
+		out->doing = DOING_AWAIT; /* in hindsight perhaps blocked */
+	else if (!look->tasks && before != NULL)
+		out->doing = before->doing, out->own = before->own; /* only threads were looked at */
+	else if (look->whole && s->own_looks == 0)
+		out->doing = out->holder != NULL ? doing_behind(out->holder) : DOING_QUEUED;
+	else
+		out->doing = DOING_UNKNOWN; /* between two steps, or torn */
+}
+
+/* --- in hindsight --- */
+static bool same_wait(const struct profile_sample *a, const struct profile_sample *b)
+{
+	return a != NULL && b != NULL && a->lane == b->lane && a->stack == b->stack && a->awaits == b->awaits;
+}
+
+static bool same_holder(const struct profile_sample *a, const struct profile_sample *b)
+{
+	return a->span == b->span && (a->span != 0 || a->stack == b->stack);
+}
+
+/* Looks from..to await the same thing. A hold counts when nothing shows that the task was not ready after it: neither a free
+ * loop, nor two other holders, between which the loop has seen all that was ready. */
+static void wait_resolve(struct story *s, size_t from, size_t to)
+{
+	unsigned holders = 0;
+	for (size_t i = to; i-- > from;) {
+		struct story_look *look = &s->looks[i];
+		if (look->holder == NULL)
+			return;
+		if (i + 1 < to && !same_holder(look->holder, s->looks[i + 1].holder) && ++holders > 1)
+			return;
+		look->doing = doing_behind(look->holder);
+	}
+}
+
+static void waits_resolve(struct story *s)
+{
+	for (size_t i = 0; i < s->count;) {
+		size_t to = i + 1;
+		if (s->looks[i].doing != DOING_AWAIT) {
+			i = to;
+			continue;
+		}
+		while (to < s->count && s->looks[to].doing == DOING_AWAIT &&
+			same_wait(s->looks[i].own, s->looks[to].own))
+			to++;
+		wait_resolve(s, i, to);
+		i = to;
+	}
+}
+
+/* --- the time --- */
+static int by_size(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+	return *x < *y ? -1 : *x > *y;
+}
+
+/* The usual distance between looks. */
+static uint64_t usual_distance(const struct profile *p)
+{
+	uint64_t *distances = xcalloc(p->look_count + 1, sizeof *distances), usual = 10 * NS_PER_MS;
+	for (size_t i = 1; i < p->look_count; i++)
+		distances[i - 1] = p->looks[i].at_ns - p->looks[i - 1].at_ns;
+	if (p->look_count > 1) {
+		qsort(distances, p->look_count - 1, sizeof *distances, by_size);
+		usual = distances[(p->look_count - 1) / 2];
+	}
+	free(distances);
+	return usual;
+}
+
+static void weigh(const struct profile *p, uint64_t from_ns, uint64_t until_ns, struct story *s)
+{
+	uint64_t hole = HOLE_PERIODS * usual_distance(p);
+	for (size_t i = 0; i < s->count; i++) {
+		uint64_t at = p->looks[i].at_ns;
+		uint64_t before = i == 0 ? at - MIN(from_ns, at) : (at - p->looks[i - 1].at_ns) / 2;
+		uint64_t after =
+			i + 1 < s->count ? (p->looks[i + 1].at_ns - at + 1) / 2 : MAX(until_ns, at) - at;
+		s->unseen_ns += before > hole ? before - hole : 0;
+		s->unseen_ns += after > hole ? after - hole : 0;
+		s->looks[i].weight_ns = before + after;
+		s->ns[s->looks[i].doing] += before + after;
+	}
+}
+
+/* What could not be told is taken as what was told beside it. */
+static void unknown_fill(struct story *s)
+{
+	for (size_t i = 1; i < s->count; i++)
+		if (s->looks[i].doing == DOING_UNKNOWN && s->looks[i - 1].doing != DOING_UNKNOWN &&
+			s->looks[i - 1].doing != DOING_QUEUED)
+			s->looks[i].doing = s->looks[i - 1].doing == DOING_BLOCKED_BY ? DOING_AWAIT
+										      : s->looks[i - 1].doing;
+}
+
+void story_of(const struct record *r, struct story *out)
+{
+	const struct profile *p = r->capture.profile;
+	uint64_t span = strtoull(r->span_id, NULL, 16);
+	*out = (struct story){ 0 };
+	if (p == NULL || p->look_count == 0 || span == 0)
+		return;
+	out->looks = xcalloc(p->look_count, sizeof *out->looks);
+	size_t at = 0;
+	for (size_t i = 0; i < p->look_count; i++) {
+		while (at < p->sample_count && p->samples[at].at_ns < p->looks[i].at_ns)
+			at++;
+		size_t from = at;
+		while (at < p->sample_count && p->samples[at].at_ns == p->looks[i].at_ns)
+			at++;
+		struct seen seen = look_see(p, from, at, span);
+		look_judge(p, &p->looks[i], &seen, out, &out->looks[i]);
+		out->began_late |= seen.own == NULL && p->looks[i].whole && out->own_looks == 0;
+		out->own_looks += seen.own != NULL;
+		out->count++;
+	}
+	waits_resolve(out);
+	unknown_fill(out);
+	weigh(p, r->capture.from_ns, r->capture.until_ns, out);
+}
+
+void story_clear(struct story *s)
+{
+	free(s->looks);
+	*s = (struct story){ 0 };
+}

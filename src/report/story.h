@@ -1,0 +1,42 @@
+/* story.h - what one request was doing at each look at its worker, told by its own threads and tasks. */
+#ifndef SLOWPROXY_REPORT_STORY_H
+#define SLOWPROXY_REPORT_STORY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <slowproxy/record.h>
+
+enum doing {
+	DOING_UNKNOWN,
+	DOING_CPU,
+	DOING_BLOCKING,   /* in a system call, on the event loop or in a thread of its own */
+	DOING_AWAIT,      /* for something that was not there yet */
+	DOING_BLOCKED_BY, /* could have gone on, had another not held the event loop */
+	DOING_QUEUED,     /* sent, but nobody has begun with it */
+	DOING_GIL_WAIT,
+	DOING_GC,
+	DOING_COUNT
+};
+
+struct story_look {
+	enum doing doing;
+	uint64_t weight_ns;
+	const struct profile_sample *own;    /* its most telling sample; NULL: none */
+	const struct profile_sample *holder; /* another's, on the event loop; NULL: the loop was free */
+};
+
+struct story {
+	struct story_look *looks; /* owned; one per look of the profile */
+	size_t count;
+	size_t own_looks; /* those with a sample of its own */
+	uint64_t ns[DOING_COUNT];
+	uint64_t unseen_ns;
+	bool began_late; /* it had no task when first looked for, though all were seen */
+};
+
+void story_of(const struct record *r, struct story *out);
+void story_clear(struct story *s);
+
+#endif
