@@ -17,6 +17,7 @@ enum {
 	PAIRS_MAX = 256,
 	NAME_BYTES = 64,
 	CELLS_MAX = 16,
+	CALLBACKS_MAX = 8,
 	WAITING_HOPS_MAX = 6,
 	KIND_SHARED = 0x40 | 0x80, /* a cell of its own, or one of an outer function */
 	PEEK_CHUNK = 512
@@ -246,29 +247,45 @@ static uint64_t callback_hop(struct py_process *p, uint64_t callback, uint64_t f
 	}
 }
 
-/* A future of another thread (concurrent.futures) has its callbacks in an attribute. */
-static bool first_callback(struct py_process *p, uint64_t future, uint64_t *callback)
+/* What is called when this future is done. An asyncio future has its first callback apart, and the others as pairs of
+ * (callback, context) in a list; one of another thread (concurrent.futures) has a plain list in an attribute. */
+static size_t callbacks_read(struct py_process *p, uint64_t future, uint64_t callbacks[CALLBACKS_MAX])
 {
-	static const struct py_step of_python[] = { { PY_STEP_ATTR, "_done_callbacks" },
-		{ PY_STEP_FIRST, NULL }, { 0 } };
+	const struct py_layout *l = &p->layout;
+	static const struct py_step of_python[] = { { PY_STEP_ATTR, "_done_callbacks" }, { 0 } };
 	enum type_kind kind = object_kind(p, future);
-	if (kind != TYPE_FUTURE && kind != TYPE_TASK)
-		return py_follow(p, future, of_python, callback);
-	return mem_read_u64(p->mem, future + p->layout.future_callback, callback) &&
-	       addr_plausible(*callback);
+	bool native = kind == TYPE_FUTURE || kind == TYPE_TASK;
+	uint64_t list, *items;
+	size_t count, n = 0;
+	if (native && mem_read_u64(p->mem, future + l->future_callback, &callbacks[n]) &&
+		addr_plausible(callbacks[n]))
+		n++;
+	bool listed = native ? mem_read_u64(p->mem, future + l->future_callbacks, &list)
+			     : py_follow(p, future, of_python, &list);
+	if (!listed || !items_read(p, list, PAIRS_MAX, &items, &count))
+		return n;
+	for (size_t i = 0; i < count && n < CALLBACKS_MAX; i++) {
+		callbacks[n] = items[i];
+		n += native ? first_of(p, items[i], &callbacks[n]) : true;
+	}
+	free(items);
+	return n;
 }
 
 uint64_t py_waiting_task(struct py_process *p, uint64_t future)
 {
-	uint64_t task = 0, callback;
-	if (!can_inspect(p))
-		return 0;
-	for (unsigned hops = 0; future != 0 && hops < WAITING_HOPS_MAX; hops++) {
-		if (!first_callback(p, future, &callback))
-			return 0;
-		future = callback_hop(p, callback, future, &task);
+	uint64_t task = 0;
+	for (unsigned hops = 0; can_inspect(p) && future != 0 && hops < WAITING_HOPS_MAX; hops++) {
+		uint64_t callbacks[CALLBACKS_MAX], next = 0;
+		size_t count = callbacks_read(p, future, callbacks);
+		for (size_t i = 0; i < count && next == 0; i++) {
+			next = callback_hop(p, callbacks[i], future, &task);
+			if (task != 0)
+				return task;
+		}
+		future = next;
 	}
-	return task;
+	return 0;
 }
 
 uint64_t py_running_task(struct py_process *p, const struct py_frame *frames, size_t count)

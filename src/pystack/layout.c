@@ -86,6 +86,7 @@ static const struct py_layout layouts[] = {
 		.task_name = 144,
 		.task_waiter = 128,
 		.future_callback = 24,
+		.future_callbacks = 40,
 		.sequence_count = 16,
 		.tuple_items = 24,
 		.list_items = 24,

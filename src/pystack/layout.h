@@ -89,6 +89,7 @@
 	F(task, name)                                                                                        \
 	F(task, waiter)                                                                                      \
 	F(future, callback)                                                                                  \
+	F(future, callbacks)                                                                                 \
 	F(sequence, count)                                                                                   \
 	F(tuple, items)                                                                                      \
 	F(list, items)                                                                                       \

@@ -182,14 +182,22 @@ static void weigh(const struct profile *p, uint64_t from_ns, uint64_t until_ns, 
 	}
 }
 
-/* What could not be told is taken as what was told beside it. */
+/* What could not be told is taken as what was told beside it: just before, else just after. */
+static bool fill_from(struct story *s, size_t at, size_t beside)
+{
+	enum doing doing = s->looks[beside].doing;
+	if (doing == DOING_UNKNOWN || doing == DOING_QUEUED || s->looks[at].doing != DOING_UNKNOWN)
+		return false;
+	s->looks[at].doing = doing == DOING_BLOCKED_BY ? DOING_AWAIT : doing;
+	return true;
+}
+
 static void unknown_fill(struct story *s)
 {
 	for (size_t i = 1; i < s->count; i++)
-		if (s->looks[i].doing == DOING_UNKNOWN && s->looks[i - 1].doing != DOING_UNKNOWN &&
-			s->looks[i - 1].doing != DOING_QUEUED)
-			s->looks[i].doing = s->looks[i - 1].doing == DOING_BLOCKED_BY ? DOING_AWAIT
-										      : s->looks[i - 1].doing;
+		(void)fill_from(s, i, i - 1);
+	for (size_t i = s->count; i-- > 1;)
+		(void)fill_from(s, i - 1, i);
 }
 
 void story_of(const struct record *r, struct story *out)

@@ -455,7 +455,7 @@ static void slow_gets_its_profile(void **state)
 	const struct subject *subject = r->armed;
 	uint64_t armed = subject->armed_ns;
 	say_dictionary(&s);
-	say_tick(&s, 1, armed - 5 * NS_PER_MS, both_lanes, 2); /* before its time */
+	say_tick(&s, 1, subject_from_ns(subject) - 5 * NS_PER_MS, both_lanes, 2); /* before its time */
 	for (uint64_t i = 1; i <= 5; i++)
 		say_tick(&s, 1, armed + i * 10 * NS_PER_MS, both_lanes, 2);
 	say_tick(&s, 1, armed + 500 * NS_PER_MS, both_lanes, 2); /* after its time */

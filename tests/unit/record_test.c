@@ -220,6 +220,7 @@ static void make_dirty(struct record *r)
 {
 	memset(r, 0xa5, sizeof *r);
 	r->capture.profile = NULL;
+	r->capture.others = NULL;
 }
 
 /* A record that served before starts as clean as a new one, and ids never come twice. */
