@@ -17,8 +17,8 @@ enum {
 		1024, /* frames that may have been pushed between reading the top and reading the chunk */
 	CHUNK_READ_MAX = 1 << 20, /* of the current chunk */
 	BYTES_MAX = 16 << 20,
-	READS_MAX = 6,
-	TORN_MAX = 3,
+	READS_MAX = 24,
+	TORN_MAX = 12,
 	NAME_TRIES_MAX = 8
 };
 
