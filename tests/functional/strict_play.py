@@ -39,7 +39,8 @@ REFUSES_OF_CLIENTS = {
 }
 READS_OTHERWISE = {
     ("h11", "well/1.0/keep-alive"): "h11 ends each HTTP/1.0 connection, keep-alive or not",
-    ("httptools", "harmless/upgrade-with-body"): "it gives the body of a request with Upgrade to the next protocol; the proxy takes that Upgrade off",
+    ("httptools", "harmless/upgrade-with-body"): 
+        "it gives the body of a request with Upgrade to the next protocol; the proxy takes that Upgrade off",
 }
 
 
@@ -117,7 +118,7 @@ class Judge:
                     plain.shutdown(socket.SHUT_WR)
             except (BrokenPipeError, ConnectionResetError):
                 pass  # refused before it was all sent
-            data, ended = await read_until(plain, lambda data: data.endswith(b"GET " + marker))
+            data, ended = await read_until(plain, lambda data: data.endswith(b" " + marker))
         finally:
             plain.close()
         await lane.fresh(address, b"/fresh/" + address.encode())
@@ -141,7 +142,8 @@ class Judge:
                 f"after a refusal the connection ends: {data[-300:]}, {ended!r}"
             assert rest[0].header(b"connection") == b"close"
         elif ended:
-            assert case.unfinished or finals and finals[-1].header(b"connection") == b"close", f"closed without a word: {data[-300:]}"
+            said = finals[-1].header(b"connection") if finals else None
+            assert case.unfinished or said == b"close", f"closed without a word: {data[-300:]}"
         marked = seen[-1].method if len(own) < len(seen) else b""  # what came before may have become part of its method
         assert not marked or seen[-1].target == marker and len(own) == len(seen) - 1
         known = self.passed.setdefault(case.name, ([triple(r) for r in own], marked, refused))
@@ -153,7 +155,8 @@ class Judge:
             assert refused and rest[0].status in case.statuses, f"not refused with {case.statuses}: {data[-400:]}"
         else:
             assert not refused, f"refused: {data[-400:]}"
-        assert (marked == b"GET") == (not case.statuses and not case.closes and not case.unfinished), "the next request was not served"
+        over = case.statuses or case.closes or case.unfinished
+        assert (marked == b"GET") == (not over), "the next request was not served"
 
     # --- after all were played ---
 

@@ -3,9 +3,12 @@ from corpus.cases import CHUNKED, CONTROLS, END, GET, HOST, NO_TOKEN_BYTES, POST
 
 # Lines that end otherwise than with CR LF, after each kind of line.
 LINE_ENDS = {
-    "lf": b"\n", "cr": b"\r", "lf-cr": b"\n\r", "cr-cr-lf": b"\r\r\n", "lf-lf": b"\n\n", "cr-cr": b"\r\r", "nul-crlf": b"\0\r\n",
-    "cr-nul-lf": b"\r\0\n", "cr-space-lf": b"\r \n", "vt": b"\x0b", "ff": b"\x0c", "nel": b"\x85", "ls": b"\xe2\x80\xa8", "rs": b"\x1e",
-    "crlf-cr": b"\r\n\r", "crlf-lf": b"\r\n\n", "crlf-nul": b"\r\n\0", "crlf-space": b"\r\n ", "escaped": b"\\r\\n", "percent": b"%0d%0a",
+    "lf": b"\n", "cr": b"\r", "lf-cr": b"\n\r", "cr-cr-lf": b"\r\r\n", "lf-lf": b"\n\n", "cr-cr": b"\r\r",
+    "nul-crlf": b"\0\r\n",
+    "cr-nul-lf": b"\r\0\n", "cr-space-lf": b"\r \n", "vt": b"\x0b", "ff": b"\x0c", "nel": b"\x85", "ls": b"\xe2\x80\xa8",
+    "rs": b"\x1e",
+    "crlf-cr": b"\r\n\r", "crlf-lf": b"\r\n\n", "crlf-nul": b"\r\n\0", "crlf-space": b"\r\n ", "escaped": b"\\r\\n",
+    "percent": b"%0d%0a",
 }
 ENDED_LINES = {
     "request-line": b"GET / HTTP/1.1%bHost: h\r\n\r\n",
@@ -19,12 +22,18 @@ ENDED_LINES = {
 CHANCE = {(line, end) for line in ("other", "before-length") for end in ("nel", "ls", "escaped", "percent")}
 
 HOSTS = [
-    b"", b" ", b"\t", b"a b", b"a,b", b"h, h", b"h,", b",h", b"user@h", b"@h", b"h@", b"user:pw@h:80", b"h/", b"/h", b"h/p", b"h?q", b"?",
-    b"h#f", b"#", b"http://h", b"http://h/", b"//h", b"h:80:80", b"h:8o", b"h:-1", b"h:+1", b"h: 80", b"h :80", b"h:65536", b"h:100000",
-    b"h:99999999999999999999", b"h:0x50", b"h:80/", b"h:80?", b"h:80#", b"h:http", b":80", b":", b"::1", b"fe80::1", b"[", b"]", b"[]", b"[::1",
-    b"::1]", b"[::1]]", b"[[::1]]", b"[::1]x", b"[::1]80", b"[::1]:x", b"[::1]:65536", b"[::g]", b"[::1%25lo]", b"[::1%lo]", b"[ ::1]", b"[::1] :80",
-    b"[v]:x y", b"h\\", b"\\h", b"h\"", b"\"h\"", b"<h>", b"h>", b"{h}", b"h|i", b"h^", b"`h`", b"h%", b"h%2", b"h%zz", b"%", b"%0", b"h%g0", b"\x80",
-    b"h\xff", b"\xc3\xa9.example", b"h\x7f", b"h\x00", b"\x00h", b"h\x01i", b"a\tb", b"h\x0b", b"h:\x00", b"h:80\x00", b"h, i:80", b"a a:80",
+    b"", b" ", b"\t", b"a b", b"a,b", b"h, h", b"h,", b",h", b"user@h", b"@h", b"h@", b"user:pw@h:80", b"h/", b"/h", b"h/p",
+    b"h?q", b"?",
+    b"h#f", b"#", b"http://h", b"http://h/", b"//h", b"h:80:80", b"h:8o", b"h:-1", b"h:+1", b"h: 80", b"h :80", b"h:65536",
+    b"h:100000",
+    b"h:99999999999999999999", b"h:0x50", b"h:80/", b"h:80?", b"h:80#", b"h:http", b":80", b":", b"::1", b"fe80::1", b"[",
+    b"]", b"[]", b"[::1",
+    b"::1]", b"[::1]]", b"[[::1]]", b"[::1]x", b"[::1]80", b"[::1]:x", b"[::1]:65536", b"[::g]", b"[::1%25lo]", b"[::1%lo]",
+    b"[ ::1]", b"[::1] :80",
+    b"[v]:x y", b"h\\", b"\\h", b"h\"", b"\"h\"", b"<h>", b"h>", b"{h}", b"h|i", b"h^", b"`h`", b"h%", b"h%2", b"h%zz", b"%",
+    b"%0", b"h%g0", b"\x80",
+    b"h\xff", b"\xc3\xa9.example", b"h\x7f", b"h\x00", b"\x00h", b"h\x01i", b"a\tb", b"h\x0b", b"h:\x00", b"h:80\x00",
+    b"h, i:80", b"a a:80",
     b"h[::1]", b"h]:80", b"h:[80]", b"[::1]:80:80", b"h:80,h:80", b"h:80 h:80", b"h=<>", b"h:8\xb9", b"[::ffff:1.2.3.4",
 ]
 
@@ -72,27 +81,38 @@ FOLDED = {
 }
 
 NO_HEADERS = {
-    "no-colon": b"X\r\n", "no-colon-words": b"X y z\r\n", "colon-only": b":\r\n", "colon-value": b": y\r\n", "space-colon": b" : y\r\n",
-    "name-space-colon": b"X : y\r\n", "name-tab-colon": b"X\t: y\r\n", "name-spaces-colon": b"X   : y\r\n", "two-words": b"X Y: z\r\n",
+    "no-colon": b"X\r\n", "no-colon-words": b"X y z\r\n", "colon-only": b":\r\n", "colon-value": b": y\r\n",
+    "space-colon": b" : y\r\n",
+    "name-space-colon": b"X : y\r\n", "name-tab-colon": b"X\t: y\r\n", "name-spaces-colon": b"X   : y\r\n",
+    "two-words": b"X Y: z\r\n",
     "quoted-name": b"\"X\": y\r\n", "equals": b"X=y\r\n", "semicolon": b"X; y\r\n", "request-line": b"GET /x HTTP/1.1\r\n",
-    "status-line": b"HTTP/1.1 200 OK\r\n", "bracket": b"[X]: y\r\n", "slash": b"X/Y: z\r\n", "at": b"X@Y: z\r\n", "comma": b"X,Y: z\r\n",
-    "parens": b"X(Y): z\r\n", "braces": b"{X}: y\r\n", "utf8": b"X\xc3\xa9: y\r\n", "bom": b"\xef\xbb\xbfX: y\r\n", "nul-name": b"\0: y\r\n",
-    "json": b"{\"a\": 1}\r\n", "comment": b"# X: y\r\n; z\r\n", "fullwidth-colon": b"X\xef\xbc\x9ay\r\n", "colon-first": b":X: y\r\n",
-    "backslash": b"X\\: y\r\n", "question": b"X?: y\r\n", "just-a-cr": b"\rX: y\r\n", "just-a-space": b" \r\n", "just-a-tab": b"\t\r\n",
+    "status-line": b"HTTP/1.1 200 OK\r\n", "bracket": b"[X]: y\r\n", "slash": b"X/Y: z\r\n", "at": b"X@Y: z\r\n",
+    "comma": b"X,Y: z\r\n",
+    "parens": b"X(Y): z\r\n", "braces": b"{X}: y\r\n", "utf8": b"X\xc3\xa9: y\r\n", "bom": b"\xef\xbb\xbfX: y\r\n",
+    "nul-name": b"\0: y\r\n",
+    "json": b"{\"a\": 1}\r\n", "comment": b"# X: y\r\n; z\r\n", "fullwidth-colon": b"X\xef\xbc\x9ay\r\n",
+    "colon-first": b":X: y\r\n",
+    "backslash": b"X\\: y\r\n", "question": b"X?: y\r\n", "just-a-cr": b"\rX: y\r\n", "just-a-space": b" \r\n",
+    "just-a-tab": b"\t\r\n",
     "pseudo": b":authority: evil\r\n", "pseudo-path": b":path: /evil\r\n", "pseudo-method": b":method: GET\r\n",
 }
 
 CONNECTIONS = [
-    b"a b", b"close keep-alive", b"close;", b"close; x", b"close/1", b"\"close\"", b"close, a b", b"a@b", b"a=b", b"(close)", b"close, \"x\"", b"{}",
-    b"[close]", b"close:", b"a:b", b"<close>", b"close\\", b"cl\x80ose", b"\xa0close", b"close\x85", b"?", b"a, ?, b", b"keep alive", b"close close",
+    b"a b", b"close keep-alive", b"close;", b"close; x", b"close/1", b"\"close\"", b"close, a b", b"a@b", b"a=b", b"(close)",
+    b"close, \"x\"", b"{}",
+    b"[close]", b"close:", b"a:b", b"<close>", b"close\\", b"cl\x80ose", b"\xa0close", b"close\x85", b"?", b"a, ?, b",
+    b"keep alive", b"close close",
 ]
 
 EXPECTS = [
-    b"100", b"100-continu", b"100-continue-not", b"100 continue", b"200-ok", b"x", b"100-continue, x", b"x, 100-continue", b"100-continue;q=1",
-    b"100-continue 100-continue", b"\"100-continue\"", b"100_continue", b"continue", b"100-continue,100-continue", b"a=b", b"1", b"-",
+    b"100", b"100-continu", b"100-continue-not", b"100 continue", b"200-ok", b"x", b"100-continue, x", b"x, 100-continue",
+    b"100-continue;q=1",
+    b"100-continue 100-continue", b"\"100-continue\"", b"100_continue", b"continue", b"100-continue,100-continue", b"a=b",
+    b"1", b"-",
 ]
 
-UPGRADES = [b"a b", b"/", b"/1", b"websocket/", b"a/b/c", b"a@b", b"\"websocket\"", b"web socket", b"websocket;x", b"a=b", b"(a)", b"a,b c", b"a/ b", b"\x80"]
+UPGRADES = [b"a b", b"/", b"/1", b"websocket/", b"a/b/c", b"a@b", b"\"websocket\"", b"web socket", b"websocket;x", b"a=b",
+    b"(a)", b"a,b c", b"a/ b", b"\x80"]
 
 
 def byte_cases():
@@ -128,7 +148,8 @@ def cases():
                 found.append(refuse(f"line-end/{line}/{end}", data % bytes_, 400, 501, 505))
     for end in (b"\n", b"\r\n\n", b"\n\n", b"\n\r\n", b"\r\r\n", b"\r\n\rX\r\n\r\n", b"\r\n\0\r\n\r\n", b"\r\n \r\n\r\n"):
         found.append(refuse(f"line-end/head/{label(end)}", b"GET / HTTP/1.1\r\nHost: h" + end + b"X: y\r\n\r\n"))
-        found.append(refuse(f"line-end/head-body/{label(end)}", b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5" + end + b"hello\r\n\r\n"))
+        found.append(refuse(f"line-end/head-body/{label(end)}",
+                     b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5" + end + b"hello\r\n\r\n"))
     found += byte_cases()
     for host in HOSTS:
         found.append(refuse(f"host/{label(host)}", GET + b"Host: " + host + b"\r\n\r\n"))
@@ -146,7 +167,8 @@ def cases():
     for value in CONNECTIONS:
         found.append(refuse(f"connection/{label(value)}", GET + HOST + b"Connection: " + value + b"\r\n\r\n"))
     for value in EXPECTS:
-        found.append(refuse(f"expect/{label(value)}", POST + HOST + b"Content-Length: 1\r\nExpect: " + value + b"\r\n\r\nx", 417))
+        found.append(refuse(f"expect/{label(value)}", POST + HOST + b"Content-Length: 1\r\nExpect: " + value + b"\r\n\r\nx",
+                     417))
     for value in UPGRADES:
         found.append(refuse(f"upgrade/{label(value)}", GET + HOST + b"Connection: upgrade\r\nUpgrade: " + value + b"\r\n\r\n"))
     return found

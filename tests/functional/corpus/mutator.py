@@ -3,12 +3,17 @@ import random
 
 from corpus.cases import Case, ResponseCase
 
-BYTES = [b"\0", b"\t", b"\n", b"\x0b", b"\r", b" ", b"!", b"\"", b"#", b"%", b",", b"-", b"0", b"1", b";", b":", b"=", b"\\", b"_", b"x", b"\x7f", b"\x80", b"\xff"]
+BYTES = [b"\0", b"\t", b"\n", b"\x0b", b"\r", b" ", b"!", b"\"", b"#", b"%", b",", b"-", b"0", b"1", b";", b":", b"=", b"\\",
+         b"_", b"x", b"\x7f", b"\x80", b"\xff"]
 PARTS = [
-    b"\r\n", b"\r\n\r\n", b"\n\n", b"\r\n ", b"\r\n\t", b"\n\r", b": ", b" :", b", ", b";", b"HTTP/1.1", b"HTTP/1.0", b"HTTP/2.0", b"GET / HTTP/1.1\r\n", b"Host: h\r\n", b"Host: i\r\n", b"Content-Length: 0\r\n",
-    b"Content-Length: 3\r\n", b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b"Transfer-Encoding: identity\r\n", b"Connection: close\r\n", b"Connection: keep-alive\r\n", b"Connection: Content-Length\r\n",
-    b"Connection: upgrade\r\nUpgrade: websocket\r\n", b"Expect: 100-continue\r\n", b"TE: trailers\r\n", b"chunked", b"0\r\n\r\n", b"3\r\nabc\r\n", b"0;a=b\r\n\r\n", b"0\r\nX: y\r\n\r\n", b"http://h/", b"*", b"/", b"?", b"100", b"0x",
-    b"X-Forwarded-For: 127.0.0.1\r\n", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 304 Not Modified\r\n\r\n",
+    b"\r\n", b"\r\n\r\n", b"\n\n", b"\r\n ", b"\r\n\t", b"\n\r", b": ", b" :", b", ", b";", b"HTTP/1.1", b"HTTP/1.0",
+    b"HTTP/2.0", b"GET / HTTP/1.1\r\n", b"Host: h\r\n", b"Host: i\r\n", b"Content-Length: 0\r\n",
+    b"Content-Length: 3\r\n", b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b"Transfer-Encoding: identity\r\n",
+    b"Connection: close\r\n", b"Connection: keep-alive\r\n", b"Connection: Content-Length\r\n",
+    b"Connection: upgrade\r\nUpgrade: websocket\r\n", b"Expect: 100-continue\r\n", b"TE: trailers\r\n", b"chunked",
+    b"0\r\n\r\n", b"3\r\nabc\r\n", b"0;a=b\r\n\r\n", b"0\r\nX: y\r\n\r\n", b"http://h/", b"*", b"/", b"?", b"100", b"0x",
+    b"X-Forwarded-For: 127.0.0.1\r\n", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 100 Continue\r\n\r\n",
+    b"HTTP/1.1 304 Not Modified\r\n\r\n",
 ]
 
 

@@ -10,20 +10,31 @@ LAST = b"0\r\n\r\n"
 POISON = b"HTTP/1.1 200 OK\r\nX-Saw: poison\r\nContent-Length: 6\r\n\r\npoison"  # nobody may ever get this one
 
 STATUS_LINES = [
-    b"", b"HTTP/1.1", b"HTTP/1.1 ", b"HTTP/1.1 2", b"HTTP/1.1 20", b"HTTP/1.1 20 OK", b"HTTP/1.1 2000 OK", b"HTTP/1.1 0200 OK", b"HTTP/1.1 000 OK", b"HTTP/1.1 099 OK", b"HTTP/1.1 600 OK",
-    b"HTTP/1.1 999 OK", b"HTTP/1.1 -200 OK", b"HTTP/1.1 +200 OK", b"HTTP/1.1 2x0 OK", b"HTTP/1.1 abc OK", b"HTTP/1.1 OK 200", b"HTTP/1.1 OK", b"HTTP/1.1 200OK", b"HTTP/1.1 200-OK", b"HTTP/1.1 200, OK",
-    b"HTTP/1.1  200 OK", b"HTTP/1.1\t200 OK", b"HTTP/1.1 200\tOK", b"HTTP/1.1 200.0 OK", b"HTTP/1.1 0x200 OK", b"HTTP/1.1 2 00 OK", b"HTTP/1.1 \xb200 OK", b" HTTP/1.1 200 OK", b"\tHTTP/1.1 200 OK",
-    b"HTTP/1.1200 OK", b"HTTP/1.1/200 OK", b"http/1.1 200 OK", b"Http/1.1 200 OK", b"HTTPS/1.1 200 OK", b"HTTP 200 OK", b"HTTP/ 200 OK", b"HTTP/1 200 OK", b"HTTP/1. 200 OK", b"HTTP/.1 200 OK",
-    b"HTTP/0.9 200 OK", b"HTTP/2 200", b"HTTP/2.0 200 OK", b"HTTP/3.0 200 OK", b"HTTP/1.10 200 OK", b"HTTP/1.01 200 OK", b"HTTP/11.1 200 OK", b"HTTP/1,1 200 OK", b"HTTP/x.y 200 OK", b"HTTP/1.x 200 OK",
-    b"HTTP\\1.1 200 OK", b"ICY 200 OK", b"RTSP/1.0 200 OK", b"SIP/2.0 200 OK", b"200 OK", b"GET / HTTP/1.1", b"<html>", b"{\"a\": 1}", b"hello", b"SSH-2.0-x", b"220 mail ESMTP", b"+OK", b"-ERR", b"* OK",
-    b"\x15\x03\x01\x00\x02\x02\x28", b"\x16\x03\x01", b"\0", b"\xff\xff", b"Status: 200 OK", b"Content-Type: text/html", b"HTTP/1.1: 200 OK", b"\xef\xbb\xbfHTTP/1.1 200 OK", b"\r\nHTTP/1.1 200 OK",
-    b"\nHTTP/1.1 200 OK", b"\r\n\r\nHTTP/1.1 200 OK", b"XHTTP/1.1 200 OK", b"HTTP/1.1\r\n200 OK", b"HTTP/1.1 200\nOK", b"HTTP/1.1 200\rOK", b"HTTP/1.1 200 O\nK", b"HTTP/1.1 200 O\rK", b"HTTP/1.1 200 OK\r",
+    b"", b"HTTP/1.1", b"HTTP/1.1 ", b"HTTP/1.1 2", b"HTTP/1.1 20", b"HTTP/1.1 20 OK", b"HTTP/1.1 2000 OK",
+    b"HTTP/1.1 0200 OK", b"HTTP/1.1 000 OK", b"HTTP/1.1 099 OK", b"HTTP/1.1 600 OK",
+    b"HTTP/1.1 999 OK", b"HTTP/1.1 -200 OK", b"HTTP/1.1 +200 OK", b"HTTP/1.1 2x0 OK", b"HTTP/1.1 abc OK", b"HTTP/1.1 OK 200",
+    b"HTTP/1.1 OK", b"HTTP/1.1 200OK", b"HTTP/1.1 200-OK", b"HTTP/1.1 200, OK",
+    b"HTTP/1.1  200 OK", b"HTTP/1.1\t200 OK", b"HTTP/1.1 200\tOK", b"HTTP/1.1 200.0 OK", b"HTTP/1.1 0x200 OK",
+    b"HTTP/1.1 2 00 OK", b"HTTP/1.1 \xb200 OK", b" HTTP/1.1 200 OK", b"\tHTTP/1.1 200 OK",
+    b"HTTP/1.1200 OK", b"HTTP/1.1/200 OK", b"http/1.1 200 OK", b"Http/1.1 200 OK", b"HTTPS/1.1 200 OK", b"HTTP 200 OK",
+    b"HTTP/ 200 OK", b"HTTP/1 200 OK", b"HTTP/1. 200 OK", b"HTTP/.1 200 OK",
+    b"HTTP/0.9 200 OK", b"HTTP/2 200", b"HTTP/2.0 200 OK", b"HTTP/3.0 200 OK", b"HTTP/1.10 200 OK", b"HTTP/1.01 200 OK",
+    b"HTTP/11.1 200 OK", b"HTTP/1,1 200 OK", b"HTTP/x.y 200 OK", b"HTTP/1.x 200 OK",
+    b"HTTP\\1.1 200 OK", b"ICY 200 OK", b"RTSP/1.0 200 OK", b"SIP/2.0 200 OK", b"200 OK", b"GET / HTTP/1.1", b"<html>",
+    b"{\"a\": 1}", b"hello", b"SSH-2.0-x", b"220 mail ESMTP", b"+OK", b"-ERR", b"* OK",
+    b"\x15\x03\x01\x00\x02\x02\x28", b"\x16\x03\x01", b"\0", b"\xff\xff", b"Status: 200 OK", b"Content-Type: text/html",
+    b"HTTP/1.1: 200 OK", b"\xef\xbb\xbfHTTP/1.1 200 OK", b"\r\nHTTP/1.1 200 OK",
+    b"\nHTTP/1.1 200 OK", b"\r\n\r\nHTTP/1.1 200 OK", b"XHTTP/1.1 200 OK", b"HTTP/1.1\r\n200 OK", b"HTTP/1.1 200\nOK",
+    b"HTTP/1.1 200\rOK", b"HTTP/1.1 200 O\nK", b"HTTP/1.1 200 O\rK", b"HTTP/1.1 200 OK\r",
 ]
 
 HEADER_LINES = [
-    b"X : y", b"X\t: y", b" X: y", b"\tX: y", b": y", b":", b"X", b"X y", b"X Y: z", b"(X): y", b"X;: y", b"X=: y", b"\"X\": y", b"X\xc3\xa9: y", b"X: a\r\n b", b"X: a\r\n\tb", b"X: a\nY: b", b"X: a\rY: b", b"X: a\r\rY: b", b"X: a\r\r",
-    b"HTTP/1.1 200 OK", b"GET / HTTP/1.1", b"<html>", b"{}", b"X: a\n b", b"Set-Cookie : a=b", b"Content-Length : 3", b" Content-Length: 3", b"Content-Length\0: 3", b"Transfer-Encoding : chunked", b" Transfer-Encoding: chunked",
-    b"Connection: a b", b"Connection: \"close\"", b"Connection: close; x", b"Upgrade: a b", b"X: y\n", b"X: y\r\n ", b"[X]: y", b"X/Y: z", b"X@Y: z", b"{X}: y", b"X\\: y", b"\xffX: y", b"X,Y: z", b"X?: y", b"X<: y",
+    b"X : y", b"X\t: y", b" X: y", b"\tX: y", b": y", b":", b"X", b"X y", b"X Y: z", b"(X): y", b"X;: y", b"X=: y",
+    b"\"X\": y", b"X\xc3\xa9: y", b"X: a\r\n b", b"X: a\r\n\tb", b"X: a\nY: b", b"X: a\rY: b", b"X: a\r\rY: b", b"X: a\r\r",
+    b"HTTP/1.1 200 OK", b"GET / HTTP/1.1", b"<html>", b"{}", b"X: a\n b", b"Set-Cookie : a=b", b"Content-Length : 3",
+    b" Content-Length: 3", b"Content-Length\0: 3", b"Transfer-Encoding : chunked", b" Transfer-Encoding: chunked",
+    b"Connection: a b", b"Connection: \"close\"", b"Connection: close; x", b"Upgrade: a b", b"X: y\n", b"X: y\r\n ",
+    b"[X]: y", b"X/Y: z", b"X@Y: z", b"{X}: y", b"X\\: y", b"\xffX: y", b"X,Y: z", b"X?: y", b"X<: y",
 ]
 
 # Bodies of nothing where a body is announced or comes, and the other way round.
@@ -40,16 +51,26 @@ INTERIM = {
 }
 
 REASONS = [
-    b"OK", b"", b" ", b"  ", b"Quite Fine", b"ok", b"\t", b"a\tb", b"\xc3\xa9t\xc3\xa9", b"\xff\xfe", b"200 OK", b"HTTP/1.1 200 OK", b"<b>", b"\"", b"\\", b":", b"a: b", b"x" * 2000, b"%0d%0a", b" two  spaces ",
+    b"OK", b"", b" ", b"  ", b"Quite Fine", b"ok", b"\t", b"a\tb", b"\xc3\xa9t\xc3\xa9", b"\xff\xfe", b"200 OK",
+    b"HTTP/1.1 200 OK", b"<b>", b"\"", b"\\", b":", b"a: b", b"x" * 2000, b"%0d%0a", b" two  spaces ",
 ]
 
 HEADERS = [
-    b"X:", b"X: ", b"X:y", b"X:\ty", b"x-Odd-CASE: y", b"X: y\r\nX: y", b"X: 2\r\nX: 1\r\nx: 3", b"Set-Cookie: a=b\r\nSet-Cookie: c=d; Expires=Wed, 01 Jan 2020 00:00:00 GMT", b"set-cookie: \"a, b\"", b"X: \x80\xff", b"X: \xc3\xa9", b"X: a\tb",
-    b"X_Y: z", b"_: x", b"!#$%&'*+-.^_`|~: x", b"Server: odd (x)\r\nserver: two", b"Date: never", b"Date: a\r\nDate: b", b"Content-Type: ;;", b"Content-Encoding: gzip", b"ETag: W/\"x\"", b"Link: </a>; rel=preload\r\nLink: </b>", b"Location: \\\\h\\p",
-    b"Location: http://h/\xc3\xa9", b"Vary: *", b"Via: 1.0 a", b"Age: -1", b"Warning: 110", b"Content-Range: bytes 0-0/1", b"Accept-Ranges: none", b"Allow:", b"Retry-After: x", b"WWW-Authenticate: Basic\r\nWWW-Authenticate: Digest a=\"b\"",
-    b"Strict-Transport-Security: max-age=0", b"X: " + b"y" * 8000, b"X" * 4000 + b": y", b"A: 1\r\nB: 2\r\nC: 3\r\nA: 4", b"Trailer: X", b"Host: h", b"Expect: x", b"Keep-Alive: timeout=5", b"Proxy-Connection: keep-alive", b"Upgrade: websocket",
-    b"Connection: keep-alive", b"Connection: X-Hop\r\nX-Hop: gone\r\nX-Stay: here", b"Connection: Content-Length", b"Connection:", b"Connection: , ,", b"TE: trailers", b"X-Accel-Buffering: no", b"Refresh: 0", b"Status: 404 Not Found", b"Cookie: a", b"Alt-Svc: h2=\":443\"",
-    b"Content-Disposition: attachment; filename=\"a\\\"b\"", b"Content-Security-Policy: default-src 'self'; script-src *", b"0: 0", b"X: :", b"X: ::", b"X: ,", b"X: HTTP/1.1 200 OK",
+    b"X:", b"X: ", b"X:y", b"X:\ty", b"x-Odd-CASE: y", b"X: y\r\nX: y", b"X: 2\r\nX: 1\r\nx: 3",
+    b"Set-Cookie: a=b\r\nSet-Cookie: c=d; Expires=Wed, 01 Jan 2020 00:00:00 GMT", b"set-cookie: \"a, b\"", b"X: \x80\xff",
+    b"X: \xc3\xa9", b"X: a\tb",
+    b"X_Y: z", b"_: x", b"!#$%&'*+-.^_`|~: x", b"Server: odd (x)\r\nserver: two", b"Date: never", b"Date: a\r\nDate: b",
+    b"Content-Type: ;;", b"Content-Encoding: gzip", b"ETag: W/\"x\"", b"Link: </a>; rel=preload\r\nLink: </b>",
+    b"Location: \\\\h\\p",
+    b"Location: http://h/\xc3\xa9", b"Vary: *", b"Via: 1.0 a", b"Age: -1", b"Warning: 110", b"Content-Range: bytes 0-0/1",
+    b"Accept-Ranges: none", b"Allow:", b"Retry-After: x", b"WWW-Authenticate: Basic\r\nWWW-Authenticate: Digest a=\"b\"",
+    b"Strict-Transport-Security: max-age=0", b"X: " + b"y" * 8000, b"X" * 4000 + b": y", b"A: 1\r\nB: 2\r\nC: 3\r\nA: 4",
+    b"Trailer: X", b"Host: h", b"Expect: x", b"Keep-Alive: timeout=5", b"Proxy-Connection: keep-alive", b"Upgrade: websocket",
+    b"Connection: keep-alive", b"Connection: X-Hop\r\nX-Hop: gone\r\nX-Stay: here", b"Connection: Content-Length",
+    b"Connection:", b"Connection: , ,", b"TE: trailers", b"X-Accel-Buffering: no", b"Refresh: 0", b"Status: 404 Not Found",
+    b"Cookie: a", b"Alt-Svc: h2=\":443\"",
+    b"Content-Disposition: attachment; filename=\"a\\\"b\"", b"Content-Security-Policy: default-src 'self'; script-src *",
+    b"0: 0", b"X: :", b"X: ::", b"X: ,", b"X: HTTP/1.1 200 OK",
 ]
 
 
@@ -84,19 +105,24 @@ def misframed():
     for value in framing.LENGTHS:
         yield responded(f"length/{label(value)}", OK + b"Content-Length: " + value + b"\r\n\r\nabc", "502")
     for a, b in framing.DOUBLE_LENGTHS:
-        yield responded(f"lengths/{label(a)}/{label(b)}", OK + b"Content-Length: " + a + b"\r\nContent-Length: " + b + b"\r\n\r\nabc" + POISON, "502")
+        yield responded(f"lengths/{label(a)}/{label(b)}",
+                        OK + b"Content-Length: " + a + b"\r\nContent-Length: " + b + b"\r\n\r\nabc" + POISON, "502")
     for value in framing.ENCODINGS + framing.STACKED:
         yield responded(f"encoding/{label(value)}", OK + b"Transfer-Encoding: " + value + b"\r\n\r\n3\r\nabc\r\n" + LAST, "502")
     for a, b in framing.DOUBLE_ENCODINGS:
-        yield responded(f"encodings/{label(a)}/{label(b)}", OK + b"Transfer-Encoding: " + a + b"\r\nTransfer-Encoding: " + b + b"\r\n\r\n" + LAST, "502")
+        yield responded(f"encodings/{label(a)}/{label(b)}",
+                        OK + b"Transfer-Encoding: " + a + b"\r\nTransfer-Encoding: " + b + b"\r\n\r\n" + LAST, "502")
     for length in (b"0", b"3", b"5", b"x", b""):
         for encoding in (b"chunked", b"identity", b"gzip", b""):
             yield responded(f"both/{label(length)}/{label(encoding)}",
-                            OK + b"Content-Length: " + length + b"\r\nTransfer-Encoding: " + encoding + b"\r\n\r\n" + LAST + POISON, "502")
+                            OK + b"Content-Length: " + length + b"\r\nTransfer-Encoding: " + encoding + b"\r\n\r\n" + LAST + POISON,
+                            "502")
             yield responded(f"both-turned/{label(length)}/{label(encoding)}",
-                            OK + b"Transfer-Encoding: " + encoding + b"\r\nContent-Length: " + length + b"\r\n\r\n" + LAST + POISON, "502")
+                            OK + b"Transfer-Encoding: " + encoding + b"\r\nContent-Length: " + length + b"\r\n\r\n" + LAST + POISON,
+                            "502")
     for value in (b"chunked", b"gzip", b"identity"):
-        yield responded(f"encoding-1.0/{label(value)}", b"HTTP/1.0 200 OK\r\nTransfer-Encoding: " + value + b"\r\n\r\n" + LAST, "502")
+        yield responded(f"encoding-1.0/{label(value)}",
+                        b"HTTP/1.0 200 OK\r\nTransfer-Encoding: " + value + b"\r\n\r\n" + LAST, "502")
 
 
 def broken_chunks():
@@ -133,17 +159,26 @@ def ended_early():
 
 def surplus():
     """Right answers with more behind them: they pass, and their connection is never used again."""
-    for what, extra in {"poison": POISON, "byte": b"x", "crlf": b"\r\n", "nul": b"\0", "chunk-end": LAST, "head": OK, "much": b"y" * 20000}.items():
-        yield responded(f"surplus/length/{what}", OK + ABC + extra, "pass", status=200, body=b"abc", reused=False, cuttable=False)
+    behind = {"poison": POISON, "byte": b"x", "crlf": b"\r\n", "nul": b"\0", "chunk-end": LAST, "head": OK, "much": b"y" * 20000}
+    for what, extra in behind.items():
+        yield responded(f"surplus/length/{what}", OK + ABC + extra, "pass", status=200, body=b"abc", reused=False,
+                        cuttable=False)
         yield responded(f"surplus/empty/{what}", OK + EMPTY + extra, "pass", status=200, reused=False, cuttable=False)
-        yield responded(f"surplus/chunked/{what}", CHUNKED + b"3\r\nabc\r\n" + LAST + extra, "pass", status=200, body=b"abc", reused=False, cuttable=False)
-        yield responded(f"surplus/head/{what}", OK + ABC[:-3] + extra, "pass", status=200, method=b"HEAD", reused=False, cuttable=False)
-        yield responded(f"surplus/304/{what}", b"HTTP/1.1 304 Not Modified\r\n\r\n" + extra, "pass", status=304, reused=False, cuttable=False)
-        yield responded(f"surplus/204/{what}", b"HTTP/1.1 204 No Content\r\n\r\n" + extra, "pass", status=204, reused=False, cuttable=False)
-        yield responded(f"surplus/103/{what}", b"HTTP/1.1 103 Early Hints\r\n\r\n" + OK + ABC + extra, "pass", status=200, body=b"abc", interim=(103,), reused=False, cuttable=False)
-    yield responded("surplus/204-with-body", b"HTTP/1.1 204 No Content\r\nContent-Length: 4\r\n\r\nnull", "pass", status=204, reused=False, cuttable=False)
+        yield responded(f"surplus/chunked/{what}", CHUNKED + b"3\r\nabc\r\n" + LAST + extra, "pass", status=200, body=b"abc",
+                        reused=False, cuttable=False)
+        yield responded(f"surplus/head/{what}", OK + ABC[:-3] + extra, "pass", status=200, method=b"HEAD", reused=False,
+                        cuttable=False)
+        yield responded(f"surplus/304/{what}", b"HTTP/1.1 304 Not Modified\r\n\r\n" + extra, "pass", status=304, reused=False,
+                        cuttable=False)
+        yield responded(f"surplus/204/{what}", b"HTTP/1.1 204 No Content\r\n\r\n" + extra, "pass", status=204, reused=False,
+                        cuttable=False)
+        yield responded(f"surplus/103/{what}", b"HTTP/1.1 103 Early Hints\r\n\r\n" + OK + ABC + extra, "pass", status=200,
+                        body=b"abc", interim=(103,), reused=False, cuttable=False)
+    yield responded("surplus/204-with-body", b"HTTP/1.1 204 No Content\r\nContent-Length: 4\r\n\r\nnull", "pass", status=204,
+                    reused=False, cuttable=False)
     yield responded("surplus/head-with-body", OK + ABC, "pass", status=200, method=b"HEAD", reused=False, cuttable=False)
-    yield responded("surplus/304-with-body", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 3\r\n\r\nabc", "pass", status=304, reused=False, cuttable=False)
+    yield responded("surplus/304-with-body", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 3\r\n\r\nabc", "pass", status=304,
+                    reused=False, cuttable=False)
 
 
 def wellformed():
@@ -151,7 +186,8 @@ def wellformed():
         return responded(f"well/{name}", data, "pass", status=status, **rest)
     for reason in REASONS:
         yield good(f"reason/{label(reason)}", b"HTTP/1.1 200 " + reason + b"\r\n" + ABC, body=b"abc")
-    for status in (*range(200, 209), 226, 299, *range(300, 304), 305, 306, 307, 308, 399, *range(400, 419), 421, 422, 423, 424, 425, 426, 428, 429, 431, 444, 451, 499, *range(500, 512), 520, 599):
+    for status in (*range(200, 209), 226, 299, *range(300, 304), 305, 306, 307, 308, 399, *range(400, 419), 421, 422, 423,
+                   424, 425, 426, 428, 429, 431, 444, 451, 499, *range(500, 512), 520, 599):
         if status not in (204, 304):
             yield good(f"status/{status}", b"HTTP/1.1 %d Some Reason\r\n" % status + ABC, status=status, body=b"abc")
     for line in HEADERS:

@@ -28,17 +28,28 @@ CL_TE = {
 
 # Ways to write Transfer-Encoding so that one reader of two does not see it; beside each a Content-Length.
 OBFUSCATED = [
-    b"Transfer-Encoding: xchunked", b"Transfer-Encoding : chunked", b"Transfer-Encoding:\tchunked", b"Transfer-Encoding:\x0bchunked",
-    b"Transfer-Encoding:\x0cchunked", b"Transfer-Encoding: chunked\r\nTransfer-Encoding: x", b"Transfer-Encoding: x\r\nTransfer-Encoding: chunked", b" Transfer-Encoding: chunked",
-    b"X: X\nTransfer-Encoding: chunked", b"Transfer-Encoding\n : chunked", b"Transfer-Encoding\r\n : chunked", b"Transfer-Encoding: \r\n chunked",
-    b"transfer-encoding: chunked\r\nTRANSFER-ENCODING: identity", b"Transfer-Encoding: \"chunked\"", b"Transfer-Encoding: 'chunked'", b"Transfer-Encoding: chunked;",
-    b"Transfer-Encoding: ,chunked", b"Transfer-Encoding: chunked,", b"Transfer-Encoding:chunked", b"Transfer-Encoding:  chunked", b"Transfer-Encoding: chunked ",
-    b"Transfer-Encoding: chunked\t", b"Transfer-Encoding: CHUNKED", b"Transfer-Encoding: identity, chunked", b"Transfer-Encoding: chunked, identity",
-    b"Transfer-Encoding: identity\r\nTransfer-Encoding: chunked", b"Transfer-Encoding: cow\r\nTransfer-Encoding: chunked", b"Foo: bar\r\n\tTransfer-Encoding: chunked",
-    b"Transfer-Encoding\0: chunked", b"Transfer-Encoding: \0chunked", b"Transfer-Encoding: chunked\0", b"\0Transfer-Encoding: chunked", b"Transfer-\nEncoding: chunked",
-    b"Transfer-Encoding:\n chunked", b"Transfer-Encoding: \xffchunked", b"Transfer-Encoding: chunked\xff", b"\xa0Transfer-Encoding: chunked", b"Transfer-Encoding\x7f: chunked",
-    b"Transfer\\-Encoding: chunked", b"Transfer-Encoding: chunked\rX: y", b"Transfer-Encoding: chunked\nX: y", b"X: y\rTransfer-Encoding: chunked", b"Transfer-Encoding:: chunked",
-    b"Transfer-Encoding: ch\xc3\xbcnked", b"Transfer-Encoding: chunked\r\n\r", b"TE: x\nTransfer-Encoding: chunked", b"Transfer-Encoding: chunked \r \n",
+    b"Transfer-Encoding: xchunked", b"Transfer-Encoding : chunked", b"Transfer-Encoding:\tchunked",
+    b"Transfer-Encoding:\x0bchunked",
+    b"Transfer-Encoding:\x0cchunked", b"Transfer-Encoding: chunked\r\nTransfer-Encoding: x",
+    b"Transfer-Encoding: x\r\nTransfer-Encoding: chunked", b" Transfer-Encoding: chunked",
+    b"X: X\nTransfer-Encoding: chunked", b"Transfer-Encoding\n : chunked", b"Transfer-Encoding\r\n : chunked",
+    b"Transfer-Encoding: \r\n chunked",
+    b"transfer-encoding: chunked\r\nTRANSFER-ENCODING: identity", b"Transfer-Encoding: \"chunked\"",
+    b"Transfer-Encoding: 'chunked'", b"Transfer-Encoding: chunked;",
+    b"Transfer-Encoding: ,chunked", b"Transfer-Encoding: chunked,", b"Transfer-Encoding:chunked",
+    b"Transfer-Encoding:  chunked", b"Transfer-Encoding: chunked ",
+    b"Transfer-Encoding: chunked\t", b"Transfer-Encoding: CHUNKED", b"Transfer-Encoding: identity, chunked",
+    b"Transfer-Encoding: chunked, identity",
+    b"Transfer-Encoding: identity\r\nTransfer-Encoding: chunked", b"Transfer-Encoding: cow\r\nTransfer-Encoding: chunked",
+    b"Foo: bar\r\n\tTransfer-Encoding: chunked",
+    b"Transfer-Encoding\0: chunked", b"Transfer-Encoding: \0chunked", b"Transfer-Encoding: chunked\0",
+    b"\0Transfer-Encoding: chunked", b"Transfer-\nEncoding: chunked",
+    b"Transfer-Encoding:\n chunked", b"Transfer-Encoding: \xffchunked", b"Transfer-Encoding: chunked\xff",
+    b"\xa0Transfer-Encoding: chunked", b"Transfer-Encoding\x7f: chunked",
+    b"Transfer\\-Encoding: chunked", b"Transfer-Encoding: chunked\rX: y", b"Transfer-Encoding: chunked\nX: y",
+    b"X: y\rTransfer-Encoding: chunked", b"Transfer-Encoding:: chunked",
+    b"Transfer-Encoding: ch\xc3\xbcnked", b"Transfer-Encoding: chunked\r\n\r", b"TE: x\nTransfer-Encoding: chunked",
+    b"Transfer-Encoding: chunked \r \n",
 ]
 
 OPEN_CHUNKS = {
@@ -100,35 +111,55 @@ def harmless():
     yield accept("harmless/request-in-length-body", POST + HOST + b"Content-Length: %d\r\n\r\n" % n + INNER, body)
     yield accept("harmless/request-in-chunk", POST + HOST + CHUNKED + END + b"%x\r\n" % n + INNER + b"\r\n" + LAST, body)
     yield accept("harmless/request-in-get-body", GET + HOST + b"Content-Length: %d\r\n\r\n" % n + INNER, (b"GET", b"/", INNER))
-    yield accept("harmless/request-in-head-body", b"HEAD / HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n\r\n" % n + INNER, (b"HEAD", b"/", INNER))
-    yield accept("harmless/request-in-delete-body", b"DELETE / HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n\r\n" % n + INNER, (b"DELETE", b"/", INNER))
-    yield accept("harmless/request-in-options-chunk", b"OPTIONS * HTTP/1.1\r\n" + HOST + CHUNKED + END + b"%X\r\n" % n + INNER + b"\r\n" + LAST,
+    yield accept("harmless/request-in-head-body", b"HEAD / HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n\r\n" % n + INNER,
+                 (b"HEAD", b"/", INNER))
+    yield accept("harmless/request-in-delete-body",
+                 b"DELETE / HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n\r\n" % n + INNER, (b"DELETE", b"/", INNER))
+    yield accept("harmless/request-in-options-chunk",
+                 b"OPTIONS * HTTP/1.1\r\n" + HOST + CHUNKED + END + b"%X\r\n" % n + INNER + b"\r\n" + LAST,
                  (b"OPTIONS", b"*", INNER))
-    yield accept("harmless/length-zero-then-request", POST + HOST + b"Content-Length: 0\r\n\r\n" + INNER, (b"POST", b"/p", b""), INNER_READ)
-    yield accept("harmless/last-chunk-then-request", POST + HOST + CHUNKED + END + LAST + INNER, (b"POST", b"/p", b""), INNER_READ)
-    yield accept("harmless/chunk-end-in-body", POST + HOST + CHUNKED + END + b"5\r\n" + LAST + b"\r\n" + LAST, (b"POST", b"/p", LAST))
+    yield accept("harmless/length-zero-then-request", POST + HOST + b"Content-Length: 0\r\n\r\n" + INNER,
+                 (b"POST", b"/p", b""), INNER_READ)
+    yield accept("harmless/last-chunk-then-request", POST + HOST + CHUNKED + END + LAST + INNER, (b"POST", b"/p", b""),
+                 INNER_READ)
+    yield accept("harmless/chunk-end-in-body", POST + HOST + CHUNKED + END + b"5\r\n" + LAST + b"\r\n" + LAST,
+                 (b"POST", b"/p", LAST))
     yield accept("harmless/upgrade-ignored", GET + HOST + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n" + INNER,
                  (b"GET", b"/", b""), INNER_READ)
-    yield accept("harmless/h2c-ignored", GET + HOST + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n" + INNER,
+    yield accept("harmless/h2c-ignored",
+                 GET + HOST + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n" + INNER,
                  (b"GET", b"/", b""), INNER_READ)
-    yield accept("harmless/upgrade-with-body", POST + HOST + b"Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: %d\r\n\r\n" % n + INNER, body)
-    yield accept("harmless/connection-names-length", POST + HOST + b"Connection: Content-Length\r\nContent-Length: %d\r\n\r\n" % n + INNER, body)
+    yield accept("harmless/upgrade-with-body",
+                 POST + HOST + b"Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: %d\r\n\r\n" % n + INNER, body)
+    yield accept("harmless/connection-names-length",
+                 POST + HOST + b"Connection: Content-Length\r\nContent-Length: %d\r\n\r\n" % n + INNER, body)
     yield accept("harmless/connection-names-host", GET + HOST + b"Connection: Host\r\n\r\n", (b"GET", b"/", b""))
-    yield accept("harmless/connection-names-encoding", POST + HOST + b"Connection: Transfer-Encoding\r\n" + CHUNKED + END + LAST, (b"POST", b"/p", b""))
-    yield accept("harmless/underscore-length", POST + HOST + b"Content_Length: %d\r\n\r\n" % n + INNER, (b"POST", b"/p", b""), INNER_READ)
-    yield accept("harmless/underscore-encoding", POST + HOST + b"Transfer_Encoding: chunked\r\nContent-Length: 5\r\n\r\n" + LAST, (b"POST", b"/p", LAST))
-    yield accept("harmless/dotted-encoding", POST + HOST + b"Transfer.Encoding: chunked\r\nContent-Length: 5\r\n\r\n" + LAST, (b"POST", b"/p", LAST))
-    yield accept("harmless/x-length", POST + HOST + b"X-Content-Length: 0\r\nContent-Length: 5\r\n\r\n" + LAST, (b"POST", b"/p", LAST))
-    yield accept("harmless/length-prefix-name", POST + HOST + b"Content-Lengths: 0\r\nContent-Length: 5\r\n\r\n" + LAST, (b"POST", b"/p", LAST))
-    yield accept("harmless/length-in-value", POST + HOST + b"X: Content-Length: 0\r\nContent-Length: 5\r\n\r\n" + LAST, (b"POST", b"/p", LAST))
-    yield accept("harmless/obfuscated-method-override", POST + HOST + b"X-HTTP-Method-Override: PUT\r\nContent-Length: 0\r\n\r\n", (b"POST", b"/p", b""))
-    yield accept("harmless/close-then-request", GET + HOST + b"Connection: close\r\n\r\n" + INNER, (b"GET", b"/", b""), closes=True)
+    yield accept("harmless/connection-names-encoding",
+                 POST + HOST + b"Connection: Transfer-Encoding\r\n" + CHUNKED + END + LAST, (b"POST", b"/p", b""))
+    yield accept("harmless/underscore-length", POST + HOST + b"Content_Length: %d\r\n\r\n" % n + INNER, (b"POST", b"/p", b""),
+                 INNER_READ)
+    yield accept("harmless/underscore-encoding",
+                 POST + HOST + b"Transfer_Encoding: chunked\r\nContent-Length: 5\r\n\r\n" + LAST, (b"POST", b"/p", LAST))
+    yield accept("harmless/dotted-encoding", POST + HOST + b"Transfer.Encoding: chunked\r\nContent-Length: 5\r\n\r\n" + LAST,
+                 (b"POST", b"/p", LAST))
+    yield accept("harmless/x-length", POST + HOST + b"X-Content-Length: 0\r\nContent-Length: 5\r\n\r\n" + LAST,
+                 (b"POST", b"/p", LAST))
+    yield accept("harmless/length-prefix-name", POST + HOST + b"Content-Lengths: 0\r\nContent-Length: 5\r\n\r\n" + LAST,
+                 (b"POST", b"/p", LAST))
+    yield accept("harmless/length-in-value", POST + HOST + b"X: Content-Length: 0\r\nContent-Length: 5\r\n\r\n" + LAST,
+                 (b"POST", b"/p", LAST))
+    yield accept("harmless/obfuscated-method-override",
+                 POST + HOST + b"X-HTTP-Method-Override: PUT\r\nContent-Length: 0\r\n\r\n", (b"POST", b"/p", b""))
+    yield accept("harmless/close-then-request", GET + HOST + b"Connection: close\r\n\r\n" + INNER, (b"GET", b"/", b""),
+                 closes=True)
     yield accept("harmless/1.0-then-request", b"GET / HTTP/1.0\r\n" + HOST + END + INNER, (b"GET", b"/", b""), closes=True)
-    yield accept("harmless/expect-then-body", POST + HOST + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % n + INNER, body)
+    yield accept("harmless/expect-then-body", POST + HOST + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % n + INNER,
+                 body)
     yield accept("harmless/absolute-other-host", b"GET http://other/x HTTP/1.1\r\n" + HOST + END, (b"GET", b"/x", b""))
     yield accept("harmless/twenty", b"".join(b"GET /%d HTTP/1.1\r\n" % i + HOST + END for i in range(20)),
                  *[(b"GET", b"/%d" % i, b"") for i in range(20)])
-    yield accept("harmless/twenty-posts", b"".join(b"POST /%d HTTP/1.1\r\nContent-Length: %d\r\n" % (i, i) + HOST + END + b"x" * i for i in range(20)),
+    yield accept("harmless/twenty-posts",
+                 b"".join(b"POST /%d HTTP/1.1\r\nContent-Length: %d\r\n" % (i, i) + HOST + END + b"x" * i for i in range(20)),
                  *[(b"POST", b"/%d" % i, b"x" * i) for i in range(20)])
     yield accept("harmless/alternating", (POST + HOST + CHUNKED + END + b"3\r\nabc\r\n" + LAST + GET + HOST + END) * 5,
                  *[(b"POST", b"/p", b"abc"), (b"GET", b"/", b"")] * 5)
@@ -143,7 +174,8 @@ def cases():
         for order in ("before", "after"):
             length = b"Content-Length: 5\r\n"
             framing = length + line + END if order == "before" else line + END + length
-            found.append(refuse(f"smuggle/hidden-encoding/{label(line)}/{order}", POST + HOST + framing + END + LAST + INNER, 400, 501))
+            found.append(refuse(f"smuggle/hidden-encoding/{label(line)}/{order}", POST + HOST + framing + END + LAST + INNER,
+                         400, 501))
     for name, part in OPEN_CHUNKS.items():
         found.append(refuse(f"smuggle/chunk/{name}", POST + HOST + CHUNKED + END + part + LAST + INNER))
         found.append(refuse(f"smuggle/chunk-get/{name}", GET + HOST + CHUNKED + END + part + LAST + INNER))
@@ -151,5 +183,6 @@ def cases():
         found.append(refuse(f"smuggle/last/{name}", POST + HOST + CHUNKED + END + b"3\r\nabc\r\n" + part + INNER))
     for name, data in REFUSED.items():
         found.append(refuse(f"smuggle/behind/{name}", data + INNER, 400, 417, 431, 501, 505))
-        found.append(refuse(f"smuggle/between/{name}", GET + HOST + END + data + INNER, 400, 417, 431, 501, 505, before=[(b"GET", b"/", b"")]))
+        found.append(refuse(f"smuggle/between/{name}", GET + HOST + END + data + INNER, 400, 417, 431, 501, 505,
+                     before=[(b"GET", b"/", b"")]))
     return found + list(harmless())
