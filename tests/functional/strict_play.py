@@ -9,6 +9,8 @@ from strict_readers import READERS
 
 SENTINEL = (b"GET", b"/sentinel", b"")
 SENTINEL_BYTES = b"GET /sentinel HTTP/1.1\r\nHost: s\r\n\r\n"
+MARKER = b"/marker"  # the request behind each case
+MARKER_BYTES = b"GET " + MARKER + b" HTTP/1.1\r\nHost: marker\r\n\r\n"
 ADDED = re.compile(rb"\r\n(?:X-Forwarded-For|X-Request-ID|traceparent):[^\r]*", re.I)
 
 # What a reader refuses although it is right, or reads in a way of its own. Nothing else may differ.
@@ -24,6 +26,7 @@ REFUSES_OF_OURS = {
 # Of what the client sent: the proxy repairs nothing here, the grammar allows it.
 REFUSES_OF_CLIENTS = {
     "h11": (
+        "one request on HTTP/1.0",   # it ends each connection of HTTP/1.0, keep-alive or not
         "no request line received",  # an empty line first: RFC 9112 2.2 asks servers to skip at least one
         "illegal chunk header",      # BWS before ";": RFC 9112 7.1.1 has it
     ),
@@ -38,14 +41,9 @@ REFUSES_OF_CLIENTS = {
     ),
 }
 READS_OTHERWISE = {
-    ("h11", "well/1.0/keep-alive"): "h11 ends each HTTP/1.0 connection, keep-alive or not",
     ("httptools", "harmless/upgrade-with-body"): 
         "it gives the body of a request with Upgrade to the next protocol; the proxy takes that Upgrade off",
 }
-
-
-def marker_request(target):
-    return b"GET " + target + b" HTTP/1.1\r\nHost: marker\r\n\r\n"
 
 
 def cuts_of(case, count):
@@ -103,10 +101,9 @@ class Judge:
         rig, address = self.rig, self.rig.next_address()
         self.cases[address] = item
         self.runs += 1
-        marker = b"/marker/" + address.encode()
         pieces = pieces_of(case.data, cuts)
         if not case.unfinished:
-            pieces = [*pieces, marker_request(marker)] if cuts else [b"".join(pieces) + marker_request(marker)]
+            pieces = [*pieces, MARKER_BYTES] if cuts else [b"".join(pieces) + MARKER_BYTES]
         if len(pieces) == 1 and len(pieces[0]) < 8192 and not case.undecided:
             self.whole.add(address)
         plain = await rig.connect(address)
@@ -118,15 +115,15 @@ class Judge:
                     plain.shutdown(socket.SHUT_WR)
             except (BrokenPipeError, ConnectionResetError):
                 pass  # refused before it was all sent
-            data, ended = await read_until(plain, lambda data: data.endswith(b" " + marker))
+            data, ended = await read_until(plain, lambda data: data.endswith(b" " + MARKER))
         finally:
             plain.close()
         await lane.fresh(address, b"/fresh/" + address.encode())
         seen = [r for r in rig.backend.seen.pop(address) if not r.target.startswith(b"/fresh/")]
-        self.judge(case, marker, seen, data, ended)
+        self.judge(case, seen, data, ended)
 
-    def judge(self, case, marker, seen, data, ended):
-        own = [r for r in seen if r.target != marker]
+    def judge(self, case, seen, data, ended):
+        own = [r for r in seen if r.target != MARKER]
         for received in own:
             self.forwarded.setdefault(ADDED.sub(b"", received.raw), (case.name, received))
         answers = read_answers(data, [r.method for r in seen], ended)
@@ -145,7 +142,7 @@ class Judge:
             said = finals[-1].header(b"connection") if finals else None
             assert case.unfinished or said == b"close", f"closed without a word: {data[-300:]}"
         marked = seen[-1].method if len(own) < len(seen) else b""  # what came before may have become part of its method
-        assert not marked or seen[-1].target == marker and len(own) == len(seen) - 1
+        assert not marked or seen[-1].target == MARKER and len(own) == len(seen) - 1
         known = self.passed.setdefault(case.name, ([triple(r) for r in own], marked, refused))
         if case.undecided:
             return
@@ -179,11 +176,11 @@ class Judge:
         wrong = []
         for case in cases:
             own, marked, _ = self.passed.get(case.name, ([], b"", False))
-            passed = own + ([(marked, b"/marker", b"")] if marked else [])
+            passed = own + ([(marked, MARKER, b"")] if marked else [])
             for reader in readers:
                 if (reader, case.name) in READS_OTHERWISE:
                     continue
-                found, reason = READERS[reader](case.data + marker_request(b"/marker"))
+                found, reason = READERS[reader](case.data + MARKER_BYTES)
                 found = [(method, origin_form(method, target), body) for method, target, body in found]
                 found = as_known(reader, found, passed)
                 common = min(len(found), len(passed))

@@ -32,7 +32,7 @@ def read_h11(data):
                 connection.send(ANSWER)
                 connection.send(h11.EndOfMessage())
                 if connection.our_state is not h11.DONE or connection.their_state is not h11.DONE:
-                    return found, ""
+                    return found, "one request on HTTP/1.0" if request.http_version == b"1.0" else ""
                 connection.start_next_cycle()
             elif event is h11.PAUSED:  # an upgrade was offered
                 return found, "paused"

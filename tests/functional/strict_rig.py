@@ -141,6 +141,11 @@ class RecordingBackend:
         self.total = 0
         self.scripts = {}     # target -> coroutine(connection, received) for answers of another kind
 
+    def forget(self):
+        """What an earlier test left."""
+        for record in (self.seen, self.fragments, self.violations):
+            record.clear()
+
     async def accept(self):
         loop, tasks = asyncio.get_running_loop(), set()
         try:

@@ -40,6 +40,7 @@ def stage():
 def play(stage, work):
     """Runs work(rig) in a loop in which the backend serves, too."""
     backend, proxy = stage
+    backend.forget()
 
     async def run():
         accepting = asyncio.ensure_future(backend.accept())
