@@ -11,6 +11,7 @@ import asyncio
 import collections
 import re
 import socket
+import time
 import typing
 
 from objects import PATIENCE
@@ -309,6 +310,7 @@ class Lane:
         self.address = rig.next_address()
         self.plain = None
         self.barriers = 0
+        self.last = 0.0
 
     def close(self):
         if self.plain:
@@ -317,9 +319,10 @@ class Lane:
     async def barrier(self):
         """Returns when the proxy has read all that was sent to it before."""
         self.barriers += 1
-        if self.plain is None or self.barriers % 200 == 0:
-            self.close()
+        if self.plain is None or self.barriers % 200 == 0 or time.monotonic() - self.last > 3:
+            self.close()  # it may have been idle for too long
             self.plain = await self.rig.connect(self.address)
+        self.last = time.monotonic()
         await ask(self.plain, b"/barrier/%d" % self.barriers)
 
     async def send(self, plain, pieces):

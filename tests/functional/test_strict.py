@@ -26,7 +26,7 @@ def stage():
     os.chmod(folder, 0o755)
     backend = RecordingBackend()
     proxy = Proxy(folder, backend, capture={"enabled": False}, slow={"threshold": "60s"},
-                  timeouts={"header": "3s", "idle": "20s", "stream_idle": "3s", "response": "5s"})
+                  timeouts={"header": "3s", "idle": "10s", "stream_idle": "3s", "response": "5s"})
     yield backend, proxy
     running = proxy.running()
     proxy.stop()
