@@ -58,6 +58,7 @@ struct config {
 	const char *service;
 	const char *user; /* what the proxy role becomes when started as root */
 	uint32_t workers;
+	struct config_strings trusted_proxies; /* networks, and "unix:" for the clients of a unix socket */
 
 	struct {
 		const char *header; /* "" turns the header off */

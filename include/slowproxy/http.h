@@ -160,7 +160,8 @@ struct http_forward {
 	struct slice forwarded_host;
 	struct slice request_id;
 	struct slice traceparent;
-	bool drop_tracestate;       /* the client's traceparent was not valid */
+	bool drop_tracestate; /* the client's traceparent was not valid */
+	bool drop_forwarded; /* the client's own Forwarded and X-Forwarded-* (all of them): it is nobody to believe */
 	bool drop_underscore_names; /* X_Y would become X-Y in WSGI */
 };
 

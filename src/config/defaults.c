@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <slowproxy/base/network.h>
+
 #include "expand.h"
 
 static const char *variable_set(const struct config_source *source, const char *name)
@@ -128,4 +130,10 @@ const char *check_template(const char *text)
 		inside = *p == '{' || (inside && *p != '}');
 	}
 	return inside ? "has a { without its }, as in /items/{id}" : NULL;
+}
+
+const char *check_trusted(const char *text)
+{
+	struct network network;
+	return strcmp(text, "unix:") == 0 ? NULL : network_parse(text, &network);
 }

@@ -96,6 +96,14 @@ const struct config_row config_rows[] = {
 		.min = 1,
 		.max = 64,
 		.doc = "The number of threads that move traffic." },
+	{ .key = "trusted_proxies",
+		TEXTS(trusted_proxies),
+		.def = "127.0.0.0/8,::1,unix:",
+		.check = check_trusted,
+		.doc = "The proxies and load balancers in front, as networks (10.0.0.0/8), addresses, or unix: for whoever "
+		       "connects to a unix socket. What they say in X-Forwarded-* and Forwarded is passed on and names the client in "
+		       "the logs; from anybody else these headers are left out and written anew. The default trusts this machine "
+		       "alone. As a flag: divided by commas." },
 	{ .key = "error_format",
 		A_CHOICE(enum config_error_body, error_body),
 		.def = "json",

@@ -111,10 +111,23 @@ struct request_context {
 	const struct http_forward *add;
 };
 
+/* Frameworks read many of them: -Port, -Prefix, -Ssl, -Server ... */
+static bool tells_of_client(struct slice name)
+{
+	static const struct slice prefix = { "x-forwarded-", 12 };
+	if (name.len < 9 || (name.at[0] | 0x20) != (name.len == 9 ? 'f' : 'x'))
+		return false;
+	if (name.len == 9)
+		return slice_equal_nocase(name, SLICE("forwarded"));
+	return name.len > prefix.len && slice_equal_nocase((struct slice){ name.at, prefix.len }, prefix);
+}
+
 static enum fate request_fate(const struct http_header *h, const void *context)
 {
 	const struct request_context *c = context;
 	if (h->underscore && c->add->drop_underscore_names)
+		return FATE_DROP;
+	if (c->add->drop_forwarded && tells_of_client(h->name))
 		return FATE_DROP;
 	switch (h->id) {
 	case HTTP_HOST:

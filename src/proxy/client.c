@@ -293,6 +293,7 @@ void client_accepted(void *context, int fd, const struct net_address *peer)
 	c->counted = room;
 	timer_init(&c->timer, p->loop, client_timer_fired, c);
 	net_address_host_text(peer, c->address, sizeof c->address);
+	c->trusted = trust_peer(&p->trust, c->address);
 	list_push_back(&p->clients, &c->node);
 	p->counters.clients_accepted++;
 	if (room) {

@@ -1,6 +1,7 @@
 /* heads.c - what slowproxy adds to heads, and what it notes of them.
  *
- *   to the backend  X-Forwarded-For (appended), -Proto, -Host (kept when there), X-Request-ID, traceparent with our span
+ *   to the backend  X-Forwarded-For, -Proto, -Host, X-Request-ID, traceparent with our span
+ *                   (a trusted proxy's X-Forwarded-For is appended to, its -Proto and -Host are kept; anybody else's are not)
  *   to the client   X-Response-Time, X-Request-ID, Server-Timing if wished
  */
 #include "proxy_private.h"
@@ -69,21 +70,6 @@ static void note_trace(struct exchange *x, const struct http_head *head)
 }
 
 /* --- the request --- */
-void heads_begin_record(struct exchange *x, const struct http_head *head)
-{
-	struct record *r = x->record;
-	uint64_t begin_ns = x->client->begin_ns;
-	r->began_wall_ns -= r->timeline.at[MARK_BEGIN] - begin_ns;
-	r->timeline.at[MARK_BEGIN] = begin_ns;
-	str_copy(r->method, sizeof r->method, head->method.at, head->method.len);
-	r->path_cut = !str_copy(r->path, sizeof r->path, head->path.at, head->path.len);
-	r->http_minor = head->minor;
-	str_copy(r->client_address, sizeof r->client_address, x->client->address, strlen(x->client->address));
-	r->threshold_ns = config_slow_threshold_ns(x->proxy->config, r->method, r->path);
-	note_request_id(r, head);
-	note_trace(x, head);
-}
-
 static void list_add(struct buf *out, const char *at, size_t len)
 {
 	if (len == 0)
@@ -93,16 +79,40 @@ static void list_add(struct buf *out, const char *at, size_t len)
 	buf_add(out, at, len);
 }
 
-/* What was there, in one line, and the client's address. A client on a unix socket has none. */
-static struct slice forwarded_for(struct exchange *x, const struct http_head *head)
+/* What the proxies in front said, in one line; empty when nobody is to be believed. Lies in p->forwarded_for. */
+static struct slice forwarded_before(struct exchange *x, const struct http_head *head)
 {
 	struct buf *out = &x->proxy->forwarded_for;
 	buf_reset(out);
-	for (size_t i = 0; i < head->header_count; i++)
+	for (size_t i = 0; i < head->header_count && x->client->trusted; i++)
 		if (head->headers[i].id == HTTP_X_FORWARDED_FOR)
 			list_add(out, head->headers[i].value.at, head->headers[i].value.len);
+	return (struct slice){ out->data, out->len };
+}
+
+/* And the address of who told us. A client on a unix socket has none. */
+static struct slice forwarded_for(struct exchange *x, const struct http_head *head)
+{
+	struct buf *out = &x->proxy->forwarded_for;
+	forwarded_before(x, head);
 	list_add(out, x->client->address, strlen(x->client->address));
 	return (struct slice){ out->data, out->len };
+}
+
+void heads_begin_record(struct exchange *x, const struct http_head *head)
+{
+	struct record *r = x->record;
+	uint64_t begin_ns = x->client->begin_ns;
+	r->began_wall_ns -= r->timeline.at[MARK_BEGIN] - begin_ns;
+	r->timeline.at[MARK_BEGIN] = begin_ns;
+	str_copy(r->method, sizeof r->method, head->method.at, head->method.len);
+	r->path_cut = !str_copy(r->path, sizeof r->path, head->path.at, head->path.len);
+	r->http_minor = head->minor;
+	trust_client_address(&x->proxy->trust, forwarded_before(x, head), x->client->address,
+		r->client_address, sizeof r->client_address);
+	r->threshold_ns = config_slow_threshold_ns(x->proxy->config, r->method, r->path);
+	note_request_id(r, head);
+	note_trace(x, head);
 }
 
 static bool has_value(const struct http_head *head, enum http_name id)
@@ -144,11 +154,12 @@ void heads_forward_request(struct exchange *x, const struct http_head *head, str
 		.request_id = slice_of(x->record->request_id),
 		.traceparent = traceparent(x, trace),
 		.drop_tracestate = !x->trace_continued,
+		.drop_forwarded = !x->client->trusted,
 		.drop_underscore_names = true,
 	};
-	if (!has_value(head, HTTP_X_FORWARDED_PROTO))
+	if (add.drop_forwarded || !has_value(head, HTTP_X_FORWARDED_PROTO))
 		add.forwarded_proto = SLICE("http");
-	if (!has_value(head, HTTP_X_FORWARDED_HOST))
+	if (add.drop_forwarded || !has_value(head, HTTP_X_FORWARDED_HOST))
 		add.forwarded_host = head->host;
 	http_write_request_head(out, head, &add);
 }

@@ -32,6 +32,7 @@ struct proxy *proxy_new(struct loop *l, const struct config *config, const struc
 	timer_init(&p->drain_timer, l, drain_over, p);
 	timer_init(&p->complaint_pause, l, complaint_pause_over, p);
 	p->response_time_name = slice_of(config->response_time.header);
+	trust_init(&p->trust, config);
 	upstreams_init(p);
 	return p;
 }
@@ -152,6 +153,7 @@ void proxy_free(struct proxy *p)
 	timer_clear(&p->drain_timer);
 	timer_clear(&p->complaint_pause);
 	upstreams_clear(p);
+	trust_clear(&p->trust);
 	exchanges_clear(p);
 	blocks_clear(&p->blocks);
 	buf_clear(&p->extra);

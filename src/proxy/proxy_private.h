@@ -14,6 +14,7 @@
 
 #include <slowproxy/base/buf.h>
 #include <slowproxy/base/list.h>
+#include <slowproxy/base/network.h>
 #include <slowproxy/base/str.h>
 #include <slowproxy/http.h>
 #include <slowproxy/proxy.h>
@@ -148,6 +149,7 @@ struct client {
 	uint64_t begin_ns; /* first byte of the request */
 	uint64_t lingered_bytes;
 	bool parsing; /* client_parse is on the stack */
+	bool trusted; /* may say who the client is */
 	bool counted; /* among counters.clients; the others were refused for want of room */
 	char address[64];
 };
@@ -244,6 +246,21 @@ void exchange_client_hangup(struct exchange *x);
 void exchange_link_input(struct exchange *x, enum io_result r);
 void exchange_link_writable(struct exchange *x);
 
+/* --- trust.c: who in front is believed, and who the client is by what they say --- */
+struct trust {
+	struct network *networks;
+	size_t count;
+	bool unix_clients;
+};
+
+void trust_init(struct trust *t, const struct config *config);
+void trust_clear(struct trust *t);
+/* peer: the IP address, "" for the peer of a unix socket. */
+bool trust_peer(const struct trust *t, const char *peer);
+/* Into out: the last address in the list that none of the trusted has, or the first of all; the peer's where there is none. */
+void trust_client_address(
+	const struct trust *t, struct slice forwarded_for, const char *peer, char *out, size_t out_bytes);
+
 /* --- heads.c: what is added to heads --- */
 void heads_forward_request(struct exchange *x, const struct http_head *head, struct buf *out);
 void heads_begin_record(struct exchange *x, const struct http_head *head);
@@ -270,6 +287,7 @@ struct proxy {
 	struct http_limits request_limits, response_limits;
 
 	struct listening *listening;
+	struct trust trust;
 	struct list clients;
 	unsigned refused_clients; /* lingering beyond limits.connections */
 

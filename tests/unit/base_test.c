@@ -15,6 +15,7 @@
 #include <slowproxy/base/log.h>
 #include <slowproxy/base/map.h>
 #include <slowproxy/base/mem.h>
+#include <slowproxy/base/network.h>
 #include <slowproxy/base/str.h>
 
 /* --- buf --- */
@@ -509,6 +510,50 @@ static void log_lines_cannot_be_forged(void **state)
 	log_setup(&(struct log_settings){ .level = LOG_INFO, .role = "test" });
 }
 
+/* --- network --- */
+
+/* A network holds its addresses and no others, IPv4 in either of its spellings; what is no address is refused. */
+static void networks_hold(void **state)
+{
+	static const struct {
+		const char *network, *ip;
+		bool holds;
+	} rows[] = {
+		{ "10.0.0.0/8", "10.255.0.1", true },
+		{ "10.0.0.0/8", "11.0.0.1", false },
+		{ "10.0.0.0/8", "::ffff:10.1.2.3", true },
+		{ "10.0.0.0/8", "::10.1.2.3", false },
+		{ "192.0.2.128/25", "192.0.2.127", false },
+		{ "192.0.2.128/25", "192.0.2.200:4711", true },
+		{ "192.0.2.1", "192.0.2.1", true },
+		{ "192.0.2.1", "192.0.2.2", false },
+		{ "0.0.0.0/0", "203.0.113.9", true },
+		{ "0.0.0.0/0", "2001:db8::1", false },
+		{ "::/0", "2001:db8::1", true },
+		{ "2001:db8::/33", "[2001:db8:7fff::1]:80", true },
+		{ "2001:db8::/33", "[2001:db8:8000::1]", false },
+		{ "::1", "::1", true },
+	};
+	static const char *const no_networks[] = { "", "a", "10.0.0.0/", "10.0.0.0/33", "10.0.0/8", "::/129",
+		"10.0.0.0/8 ", "10.0.0.0/-1", "10.0.0.0/0008", "10.0.0.0:80" };
+	static const char *const no_ips[] = { "", "unknown", "_hidden", "1.2.3.4:", "1.2.3.4:x", "[::1",
+		"[::1]x", "[1.2.3.4]", "1.2.3.4, 5.6.7.8", "::1%lo" };
+	struct network network;
+	struct ip ip;
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		assert_null(network_parse(rows[i].network, &network));
+		assert_true(ip_parse(slice_of(rows[i].ip), &ip));
+		if (network_holds(&network, &ip) != rows[i].holds)
+			fail_msg("%s in %s", rows[i].ip, rows[i].network);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(no_networks); i++)
+		assert_non_null(network_parse(no_networks[i], &network));
+	for (size_t i = 0; i < ARRAY_LEN(no_ips); i++)
+		assert_false(ip_parse(slice_of(no_ips[i]), &ip));
+	assert_false(ip_parse((struct slice){ "1.2.3.4\0x", 9 }, &ip));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -533,6 +578,7 @@ int main(void)
 		cmocka_unit_test(arrays_grow),
 		cmocka_unit_test(instants_are_written),
 		cmocka_unit_test(log_lines_cannot_be_forged),
+		cmocka_unit_test(networks_hold),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

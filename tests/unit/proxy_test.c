@@ -80,6 +80,61 @@ static void test_ids_go_on(void **state)
 	rig_free(rig);
 }
 
+/* One request through a proxy that trusts `trusted`: what it says of the client, what the backend gets, whom the record names. */
+static void expect_client(const char *trusted, bool unix_front, const char *sent, const char *forwarded_for,
+	const char *other, bool other_passes, const char *client_address)
+{
+	const char *flags[] = { "trusted_proxies", trusted, NULL };
+	struct rig *rig = rig_new_with(unix_front, false, flags);
+	int client = client_connect(rig);
+	send_text(client, "GET / HTTP/1.1\r\nHost: a\r\n");
+	send_text(client, sent);
+	send_text(client, "\r\n");
+	int backend = backend_accept(rig);
+	const char *head = read_head(backend);
+	if (forwarded_for != NULL)
+		expect_contains(head, forwarded_for);
+	else
+		expect_lacks(head, "X-Forwarded-For");
+	expect_contains(head, "X-Forwarded-Proto: ");
+	(other_passes ? expect_contains : expect_lacks)(head, other);
+	send_text(backend, OK_EMPTY);
+	read_head(client);
+	struct record *r = rig_record(rig);
+	assert_string_equal(r->client_address, client_address);
+	record_free(r);
+	close(client);
+	close(backend);
+	rig_free(rig);
+}
+
+/* What a trusted proxy says of the client is passed on and names the client; what anybody else says of itself is not. */
+static void test_trusted_proxies(void **state)
+{
+	const char *chain = "X-Forwarded-For: 6.6.6.6, 203.0.113.7, 10.0.0.2\r\nForwarded: for=6.6.6.6\r\n"
+			    "X-Forwarded-Proto: https\r\nx-forwarded-ssl: on\r\n";
+	(void)state;
+	expect_client("127.0.0.0/8,10.0.0.0/8", false, chain,
+		"\r\nX-Forwarded-For: 6.6.6.6, 203.0.113.7, 10.0.0.2, 127.0.0.1\r\n",
+		"x-forwarded-ssl: on\r\n", true, "203.0.113.7");
+	expect_client("127.0.0.1", false, chain,
+		"\r\nX-Forwarded-For: 6.6.6.6, 203.0.113.7, 10.0.0.2, 127.0.0.1\r\n",
+		"Forwarded: for=6.6.6.6\r\n", true, "10.0.0.2");
+	expect_client("0.0.0.0/0", false, chain, ", 10.0.0.2, 127.0.0.1\r\n", "X-Forwarded-Proto: https\r\n",
+		true, "6.6.6.6");
+	expect_client("10.0.0.0/8", false, chain, "\r\nX-Forwarded-For: 127.0.0.1\r\n", "6.6.6.6", false,
+		"127.0.0.1");
+	expect_client("10.0.0.0/8", false, chain, "\r\nX-Forwarded-Proto: http\r\n", "x-forwarded-ssl", false,
+		"127.0.0.1");
+	expect_client("127.0.0.1", false, "X-Forwarded-For: 8.8.8.8, unknown\r\n",
+		"\r\nX-Forwarded-For: 8.8.8.8, unknown, 127.0.0.1\r\n", "https", false, "127.0.0.1");
+	expect_client("127.0.0.1", false, "X-Forwarded-For: [2001:db8::1]:99\r\n",
+		"\r\nX-Forwarded-For: [2001:db8::1]:99, 127.0.0.1\r\n", "https", false, "2001:db8::1");
+	expect_client("unix:", true, chain, "\r\nX-Forwarded-For: 6.6.6.6, 203.0.113.7, 10.0.0.2\r\n",
+		"x-forwarded-ssl: on\r\n", true, "10.0.0.2");
+	expect_client("127.0.0.1", true, chain, NULL, "6.6.6.6", false, "");
+}
+
 /* response_time.*: another name, milliseconds, kept when the backend has one, Server-Timing, or nothing at all. */
 static void test_response_time_settings(void **state)
 {
@@ -517,6 +572,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_get),
 		cmocka_unit_test(test_ids_go_on),
+		cmocka_unit_test(test_trusted_proxies),
 		cmocka_unit_test(test_response_time_settings),
 		cmocka_unit_test(test_response_time_is_true),
 		cmocka_unit_test(test_keep_alive_reuse),
