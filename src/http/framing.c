@@ -187,12 +187,12 @@ static enum http_error expect_parse(struct http_head *head, const struct head_no
 	if (!seen(notes, HTTP_EXPECT) || head->minor == 0)
 		return HTTP_OK;
 	for (size_t i = notes->first[HTTP_EXPECT]; i < head->header_count; i++) {
-		const struct http_header *h = &head->headers[i];
-		if (h->id == HTTP_EXPECT && h->value.len != 0 &&
-			!slice_equal_nocase(h->value, SLICE("100-continue")))
-			return HTTP_ERR_EXPECT;
-		if (h->id == HTTP_EXPECT && h->value.len != 0)
+		struct slice rest = head->headers[i].value, expectation;
+		while (head->headers[i].id == HTTP_EXPECT && list_next(&rest, &expectation)) {
+			if (!slice_equal_nocase(expectation, SLICE("100-continue")))
+				return HTTP_ERR_EXPECT;
 			head->expect_continue = true;
+		}
 	}
 	/* Who sends no content has nothing to wait for (RFC 9110 10.1.1). */
 	if (head->framing == HTTP_NO_BODY || (head->framing == HTTP_LENGTH && head->content_length == 0))

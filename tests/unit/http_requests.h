@@ -83,6 +83,7 @@ static const struct row requests[] = {
 	OK("len=2 keep host", "POST / HTTP/1.1\r\n" H "Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 2\r\n" END "ab"),
 	OK("1.0 none host", "GET / HTTP/1.0\r\n" H "Connection: Upgrade\r\nUpgrade: websocket\r\n" END),
 	OK("len=2 keep expect", "POST / HTTP/1.1\r\n" H "Expect: 100-Continue\r\nContent-Length: 2\r\n" END "ab"),
+	OK("len=2 keep expect", "POST / HTTP/1.1\r\n" H "Expect: 100-continue ,, 100-CONTINUE\r\nContent-Length: 2\r\n" END "ab"),
 	OK("none keep host", "POST / HTTP/1.1\r\n" H "Expect: 100-continue\r\n" END),
 	OK("none keep host", "POST / HTTP/1.1\r\n" H "Expect:\r\n" END),
 	OK("1.0 len=2 host", "POST / HTTP/1.0\r\n" H "Expect: whatever\r\nContent-Length: 2\r\n" END "ab"),
