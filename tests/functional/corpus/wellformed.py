@@ -152,6 +152,9 @@ def cases():
     for trailer in TRAILERS:
         found.append(accept(f"well/trailer/{label(trailer)}",
                      POST + HOST + CHUNKED + END + b"3\r\nabc\r\n0\r\n" + trailer + b"\r\n\r\n", (b"POST", b"/p", b"abc")))
+    for value in (b"100-continue", b"100-Continue", b"100-continue, 100-continue", b",100-continue,", b"", b","):
+        found.append(accept(f"well/expect/{label(value)}", POST + HOST + b"Expect: " + value + b"\r\nContent-Length: 3\r\n\r\nabc",
+                            (b"POST", b"/p", b"abc")))
     for size in (1, 15, 16, 255, 4096, 16384, 40000):
         body = bytes(i * 31 % 256 for i in range(size))
         found.append(accept(f"well/body/{size}", POST + HOST + b"Content-Length: %d\r\n\r\n" % size + body,
