@@ -110,6 +110,7 @@ struct capture_result {
 	uint32_t samples_failed;
 	struct profile *profile;      /* owned; NULL when there are none */
 	uint64_t from_ns, until_ns;   /* the stretch that the profile speaks of */
+	uint64_t armed_ns;            /* looks were possible from here on */
 	struct capture_other *others; /* owned; those that held event loops, the longest first */
 	size_t other_count;
 };

@@ -214,10 +214,12 @@ void subject_result(struct capture *c, struct subject *s, uint64_t until_ns, str
 		result->profile = history_cut(s->history, &w);
 	result->samples = w.ticks;
 	result->samples_failed = w.failed;
-	result->samples_expected =
-		(uint32_t)MIN((w.to_ns - w.expected_from_ns) / period, (uint64_t)UINT32_MAX);
+	/* The rhythm is jittered: a stretch may hold one look more than its length says. */
+	uint64_t expected = MAX((w.to_ns - w.expected_from_ns) / period, (uint64_t)w.ticks + w.failed);
+	result->samples_expected = (uint32_t)MIN(expected, (uint64_t)UINT32_MAX);
 	result->from_ns = w.from_ns;
 	result->until_ns = w.to_ns;
+	result->armed_ns = s->armed_ns;
 	others_fill(c, s, result);
 	bool deaf = s->state == SUBJECT_ENDING ? !s->answered : c->silent || c->channel < 0;
 	if (!s->heard && s->state == SUBJECT_WAITING)

@@ -1,7 +1,7 @@
 /* console.c - one exchange for a person at a terminal.
  *
  *   SLOW  GET /report  200  1532 ms  (threshold 500 ms)
- *         1490 ms in app.py:88 (render), blocking the event loop in a system call (clock_nanosleep)
+ *         1490 ms in render (app.py:88), blocking the event loop in a system call (clock_nanosleep)
  *           │ app (starlette/routing.py:77)
  *           └ render (app.py:88)
  *         flame graph  /var/lib/slowproxy/....html

@@ -25,7 +25,7 @@ void json_str_shortened(struct json *j, const char *text, size_t max_bytes);
 /* "root;…;leaf", functions with file and line. */
 void stack_add_text(
 	struct buf *out, const struct profile *p, const struct profile_stack *stack, size_t max_bytes);
-/* "GET /report took 1532 ms: 1490 ms in app.py:88 (render), blocking the event loop in a system call" */
+/* "GET /report took 1532 ms: 1490 ms in render (app.py:88), blocking the event loop in a system call" */
 void sentence_add(struct buf *out, const struct record *r, const struct digest *d);
 /* What to say of the capture, "" when all went well. */
 const char *capture_reason(const struct record *r);

@@ -58,16 +58,14 @@ static void add_doing(struct buf *out, const struct digest *d)
 
 static void add_place(struct buf *out, const struct profile_frame *f)
 {
-	if (f->file[0] != '\0') {
-		text_add_shortened(out, file_base(f->file), 96);
-		if (f->line != 0)
-			buf_printf(out, ":%" PRIu32, f->line);
-		buf_add_str(out, " (");
-		text_add_shortened(out, f->function, 96);
-		buf_add_char(out, ')');
-	} else {
-		text_add_shortened(out, f->function, 96);
-	}
+	text_add_shortened(out, f->function, 96);
+	if (f->file[0] == '\0')
+		return;
+	buf_add_str(out, " (");
+	text_add_shortened(out, file_base(f->file), 96);
+	if (f->line != 0)
+		buf_printf(out, ":%" PRIu32, f->line);
+	buf_add_char(out, ')');
 }
 
 static void add_line(struct buf *out, const struct record *r, const struct digest *d)

@@ -167,18 +167,29 @@ static uint64_t usual_distance(const struct profile *p)
 	return usual;
 }
 
-static void weigh(const struct profile *p, uint64_t from_ns, uint64_t until_ns, struct story *s)
+/* The part of a distance that the look at its end may speak for; the rest was seen by nobody. */
+static uint64_t seen_part(struct story *s, uint64_t distance_ns, uint64_t longest_ns)
+{
+	if (distance_ns <= longest_ns)
+		return distance_ns;
+	s->unseen_ns += distance_ns - longest_ns;
+	return longest_ns;
+}
+
+/* Before arming nobody could look: that short stretch counts like the first look. A later hole is nobody's. */
+static void weigh(const struct profile *p, const struct capture_result *c, struct story *s)
 {
 	uint64_t hole = HOLE_PERIODS * usual_distance(p);
+	uint64_t arming = c->armed_ns > c->from_ns ? c->armed_ns - c->from_ns : 0;
 	for (size_t i = 0; i < s->count; i++) {
 		uint64_t at = p->looks[i].at_ns;
-		uint64_t before = i == 0 ? at - MIN(from_ns, at) : (at - p->looks[i - 1].at_ns) / 2;
+		uint64_t before = i == 0 ? at - MIN(c->from_ns, at) : (at - p->looks[i - 1].at_ns) / 2;
 		uint64_t after =
-			i + 1 < s->count ? (p->looks[i + 1].at_ns - at + 1) / 2 : MAX(until_ns, at) - at;
-		s->unseen_ns += before > hole ? before - hole : 0;
-		s->unseen_ns += after > hole ? after - hole : 0;
-		s->looks[i].weight_ns = before + after;
-		s->ns[s->looks[i].doing] += before + after;
+			i + 1 < s->count ? (p->looks[i + 1].at_ns - at + 1) / 2 : MAX(c->until_ns, at) - at;
+		uint64_t weight =
+			seen_part(s, before, i == 0 ? arming + hole : hole) + seen_part(s, after, hole);
+		s->looks[i].weight_ns = weight;
+		s->ns[s->looks[i].doing] += weight;
 	}
 }
 
@@ -223,7 +234,7 @@ void story_of(const struct record *r, struct story *out)
 	}
 	waits_resolve(out);
 	unknown_fill(out);
-	weigh(p, r->capture.from_ns, r->capture.until_ns, out);
+	weigh(p, &r->capture, out);
 }
 
 void story_clear(struct story *s)

@@ -1,9 +1,11 @@
 """The capture: the right worker, the right function, the right line; profile files; and nothing at all for fast requests."""
+import concurrent.futures
 import os
 import pathlib
 import re
 import shutil
 import signal
+import time
 
 import pytest
 
@@ -211,3 +213,18 @@ def test_worker_killed_in_mid_request(make_uvicorn, make_proxy):
     line = proxy.slow_line("/blocking")
     assert line["outcome"] == "upstream_reset" and line["worker_pid"] == backend.pid, line
     assert proxy.role("sampler") == sampler
+
+
+def test_a_victims_time_is_not_called_its_own(proxy, demo_app):
+    """While /cpu holds the event loop for 0.8 s, /await has not begun: of its 1.6 s it awaited 0.8 s, and no line says more."""
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        culprit = pool.submit(proxy.client.get, "/cpu?seconds=0.8")
+        until(lambda: cpu_ticks(demo_app.pid) > 0 and not culprit.done(), "the culprit to begin")
+        began = time.monotonic()
+        proxy.client.get("/await?seconds=0.8")
+        took_ms = (time.monotonic() - began) * 1000
+    line = proxy.slow_line("/await")
+    assert line["code_function_name"].split(".")[-1] == "wait_for_partner_reply", line
+    assert line.get("await_ms", 0) < 800 + 0.25 * max(0, took_ms - 800) + 100, line
+    told = re.search(r"(\d+) ms in wait_for_partner_reply", line["msg"])
+    assert told is None or int(told.group(1)) < 800 + 0.25 * max(0, took_ms - 800) + 100, line

@@ -140,7 +140,7 @@ static void slow_line_has_its_keys(void **state)
 	slow_line_write(&c, r, &d, "/var/lib/slowproxy/x.html", "0123", &line);
 	assert_string_equal(line.data,
 		"{\"ts\":\"2026-11-22T07:23:55.655570789Z\",\"level\":\"warn\","
-		"\"msg\":\"GET /items/42 took 1532 ms: 1490 ms in app.py:88 (render), blocking the event loop in a system call "
+		"\"msg\":\"GET /items/42 took 1532 ms: 1490 ms in render (app.py:88), blocking the event loop in a system call "
 		"(clock_nanosleep)\",\"event\":\"slow_request\",\"service_name\":\"web\",\"request_id\":\"r-1\","
 		"\"trace_id\":\"0af7651916cd43dd8448eb211c80319c\",\"span_id\":\"b7ad6b7169203331\","
 		"\"http_request_method\":\"GET\",\"url_path\":\"/items/42\",\"http_route\":\"/items/{id}\","
@@ -344,7 +344,7 @@ static void the_console_form_is_for_people(void **state)
 	assert_non_null(strstr(out.data, "SLOW"));
 	assert_non_null(strstr(out.data, "/items/?[2J?42"));
 	assert_non_null(
-		strstr(out.data, "1490 ms in app.py:88 (render), blocking the event loop in a system call"));
+		strstr(out.data, "1490 ms in render (app.py:88), blocking the event loop in a system call"));
 	assert_non_null(strstr(out.data, "flame graph /tmp/x.html\n"));
 	assert_null(strchr(out.data, '\033'));
 	buf_clear(&out);
