@@ -54,7 +54,7 @@ static bool listeners_open(struct family *f, const struct family *old)
 		if (fd < 0)
 			fd = net_listen(a->is_unix, a->host, a->port, c->workers > 1, &why);
 		if (fd < 0) {
-			log_error("cannot listen on %s: %s", a->text, why.data);
+			log_error("cannot listen on %s", why.data);
 			buf_clear(&why);
 			return false;
 		}
