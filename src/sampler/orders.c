@@ -33,7 +33,8 @@ struct order {
 	uint64_t deadline_ns, next_look_ns;
 	uint64_t inode; /* of the server's socket; 0 while unknown */
 	unsigned looks;
-	struct worker *worker; /* while READING */
+	struct worker
+		*worker; /* while READING; while SEARCHING: the one that will accept it, as far as we know */
 	/* What the proxy was told last. */
 	bool told;
 	enum ipc_status told_status;
@@ -85,12 +86,14 @@ static void order_enter(struct orders *os, struct order *o, enum order_state nex
 	if (o->worker != NULL) {
 		span_want(o->worker, o->span, -1);
 		o->worker->wanted--;
+		os->wanted--;
 		o->worker->wanted_on[o->channel]--;
 	}
-	o->worker = next == ORDER_READING ? w : NULL;
+	o->worker = w;
 	if (o->worker != NULL) {
 		span_want(o->worker, o->span, 1);
 		o->worker->wanted++;
+		os->wanted++;
 		o->worker->wanted_on[o->channel]++;
 	}
 	o->state = next;
@@ -169,6 +172,8 @@ void orders_prove(struct orders *os, struct worker *w, uint64_t now_ns)
 	worker_forget_code(&os->workers, w);
 }
 
+static void order_watched_end(struct orders *os, struct order *o, uint64_t now_ns);
+
 /* --- START and STOP --- */
 void orders_start(struct orders *os, size_t channel, const struct ipc_capture_start *m, uint64_t now_ns)
 {
@@ -203,6 +208,8 @@ void orders_stop(struct orders *os, size_t channel, const struct ipc_capture_sto
 	}
 	struct order *o = (struct order *)(uintptr_t)found;
 	if (m->wants_end) {
+		if (o->state == ORDER_SEARCHING && o->worker != NULL)
+			order_watched_end(os, o, now_ns);
 		if (o->worker != NULL && worker_alive(o->worker))
 			orders_prove(os, o->worker, now_ns);
 		/* Status and reason as told in TARGET stand: nothing to add. */
@@ -241,6 +248,11 @@ void orders_expire(struct orders *os, uint64_t now_ns)
 
 /* --- searching --- */
 
+static uint64_t address_key(const struct ipc_connection *c)
+{
+	return hash_bytes(c->peer_address, sizeof c->peer_address) + c->peer_port;
+}
+
 /* The worker is known: what it is decides what becomes of the order. */
 static void order_settle(struct orders *os, struct order *o, pid_t pid, uint64_t now_ns)
 {
@@ -253,8 +265,10 @@ static void order_settle(struct orders *os, struct order *o, pid_t pid, uint64_t
 	}
 	target_tell(os, o, w->status, w, w->reason);
 	if (w->status == IPC_STATUS_OK) {
+		map_put(&w->served_at, address_key(&o->connection), 1);
 		order_enter(os, o, ORDER_READING, w);
 	} else if (w->may_recover) {
+		order_enter(os, o, ORDER_SEARCHING, NULL);
 		o->next_look_ns = MAX(w->retry_at_ns, now_ns + look_again_ns);
 	} else {
 		order_enter(os, o, ORDER_FAILED, NULL);
@@ -299,6 +313,29 @@ static enum peer_result other_namespaces_ask(const struct ipc_connection *c, uin
 	return r;
 }
 
+/* Nobody has accepted the connection yet. When only one worker was ever seen to accept at that address, it is busy: looking
+ * at it tells with what. Whether it was the one in the end is checked when it accepts, or at STOP. */
+static void order_watch(struct orders *os, struct order *o)
+{
+	struct worker *only = o->worker;
+	unsigned count = 0;
+	if (only == NULL && o->connection.family != AF_UNIX)
+		list_for_each (node, &os->workers.list) {
+			struct worker *w = LIST_ENTRY(node, struct worker, node);
+			uint64_t unused;
+			if (w->status != IPC_STATUS_OK ||
+				!map_get(&w->served_at, address_key(&o->connection), &unused))
+				continue;
+			only = w;
+			count++;
+		}
+	if (count > 1)
+		only = NULL;
+	target_tell(os, o, IPC_STATUS_NOT_ACCEPTED, only, "");
+	if (only != NULL && o->worker == NULL)
+		order_enter(os, o, ORDER_SEARCHING, only);
+}
+
 /* From connection to inode. false: nothing more to do for this order now. */
 static bool order_inode_find(struct orders *os, struct order *o, uint64_t now_ns)
 {
@@ -315,7 +352,7 @@ static bool order_inode_find(struct orders *os, struct order *o, uint64_t now_ns
 	if (r == PEER_FOUND)
 		return true;
 	if (r == PEER_NOT_ACCEPTED)
-		target_tell(os, o, IPC_STATUS_NOT_ACCEPTED, NULL, "");
+		order_watch(os, o);
 	else if (o->looks > 3)
 		target_tell(os, o, IPC_STATUS_NO_WORKER, NULL,
 			"the other end of the connection is not a socket of this machine that we can see");
@@ -337,6 +374,24 @@ static void order_unheld(struct orders *os, struct order *o, bool saw_everybody,
 	order_wait(o, now_ns);
 	if (saw_everybody)
 		o->inode = 0; /* ask anew: the connection may have been handed on or closed */
+}
+
+/* Answered before we saw who had accepted it: was it the one that was looked at? */
+static void order_watched_end(struct orders *os, struct order *o, uint64_t now_ns)
+{
+	struct map wanted = { 0 };
+	pid_t pid;
+	if (peer_inode(&os->diag, &o->connection, &o->inode) != PEER_FOUND)
+		return;
+	map_put(&wanted, o->inode, 1);
+	if (!holder_known(&os->holders, o->inode, &pid)) {
+		(void)holders_look(&os->holders, &wanted, now_ns);
+		if (!holder_known(&os->holders, o->inode, &pid))
+			pid = 0;
+	}
+	map_clear(&wanted);
+	if (pid != 0)
+		order_settle(os, o, pid, now_ns);
 }
 
 uint64_t orders_search(struct orders *os, uint64_t now_ns)
@@ -390,6 +445,11 @@ uint64_t orders_search(struct orders *os, uint64_t now_ns)
 
 void orders_worker_changed(struct orders *os, struct worker *w, uint64_t now_ns)
 {
+	list_for_each_safe (node, &os->searching) {
+		struct order *o = LIST_ENTRY(node, struct order, node);
+		if (o->worker == w)
+			order_enter(os, o, ORDER_SEARCHING, NULL);
+	}
 	list_for_each_safe (node, &os->reading) {
 		struct order *o = LIST_ENTRY(node, struct order, node);
 		if (o->worker != w)

@@ -18,6 +18,7 @@ struct orders {
 	struct map *by_id; /* per channel: capture id -> struct order * */
 	struct list searching, reading, failed;
 	size_t count;
+	size_t wanted; /* orders that have a worker */
 	struct workers workers;
 	struct holders holders;
 	struct diag diag;

@@ -108,7 +108,7 @@ static void worker_tick(struct sampler *s, struct worker *w, bool tasks)
 
 static bool anything_wanted(const struct sampler *s)
 {
-	return !list_empty(&s->orders.reading);
+	return s->orders.wanted != 0;
 }
 
 static void tick(struct sampler *s)

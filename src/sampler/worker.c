@@ -83,6 +83,7 @@ static void worker_free(struct workers *ws, struct worker *w)
 	map_clear(&w->loops);
 	map_clear(&w->user_code);
 	map_clear(&w->wanted_spans);
+	map_clear(&w->served_at);
 	serving_clear(&w->serving);
 	free(w);
 }

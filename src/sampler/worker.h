@@ -30,6 +30,7 @@ struct worker {
 	struct map user_code;             /* code id -> is it the user's own */
 	struct map wanted_spans;          /* span id -> captures of it: their tasks are told first */
 	struct serving serving;
+	struct map served_at; /* hashes of addresses at which it accepted connections of ours */
 };
 
 struct workers {
