@@ -74,7 +74,7 @@ enum {
 	IPC_STACKS_MAX = 131072,
 	IPC_LANES_MAX = 16384,
 	IPC_DEPTH_MAX = 2048,
-	IPC_TICK_SAMPLES_MAX = 1024,
+	IPC_TICK_SAMPLES_MAX = 1000,
 	IPC_FUNCTION_MAX = 255, /* bytes of a name; longer ones are cut */
 	IPC_FILE_MAX = 1023,
 	IPC_REASON_BYTES = 256
@@ -181,14 +181,16 @@ enum ipc_serves {
 };
 
 struct ipc_sample {
-	uint64_t span; /* the request it serves, ours or another's; 0: see serves */
+	uint64_t due_ns; /* a task that sleeps: when that will be over, CLOCK_MONOTONIC; 0: not known */
+	uint64_t span;   /* the request it serves, ours or another's; 0: see serves */
 	uint32_t lane;
 	uint32_t stack;  /* 0: nothing was readable */
 	uint32_t awaits; /* a task: stands for what it awaits; another value: it went on meanwhile */
 	int16_t syscall;
 	uint8_t state; /* enum ipc_state */
 	uint8_t holds_gil : 1;
-	uint8_t serves : 7; /* enum ipc_serves */
+	uint8_t due_at_latest : 1; /* or it is over earlier: it had begun before it was first seen */
+	uint8_t serves : 6;        /* enum ipc_serves */
 };
 
 enum {

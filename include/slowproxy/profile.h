@@ -66,7 +66,9 @@ struct profile_sample {
 	uint8_t serves;  /* enum profile_serves */
 	uint32_t
 		awaits; /* a task: stands for what it awaits; while it stays the same the task has not gone on */
-	uint64_t span; /* of the request it serves */
+	uint64_t span;      /* of the request it serves */
+	uint64_t due_ns;    /* a task that sleeps: until then; 0: not known */
+	bool due_at_latest; /* or earlier */
 };
 
 /* One look at the worker, which its samples belong to: they have the same instant. */

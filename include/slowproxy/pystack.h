@@ -124,6 +124,7 @@ MUST_CHECK bool py_local(
 enum py_step_kind {
 	PY_STEP_END,
 	PY_STEP_ATTR, /* an attribute of an instance of a Python class */
+	PY_STEP_SLOT, /* an attribute that the class keeps in a slot */
 	PY_STEP_ITEM, /* the value of a dict under this str key */
 	PY_STEP_PAIR, /* the second of the pair in a list whose first is this name, in bytes; capitals do not matter */
 	PY_STEP_FIRST, /* the first of a list or tuple */
@@ -137,6 +138,8 @@ struct py_step {
 MUST_CHECK bool py_follow(struct py_process *p, uint64_t from, const struct py_step *steps, uint64_t *to);
 /* The text of a bytes object or of an ASCII str; data: where the text itself lies. */
 MUST_CHECK bool py_text(struct py_process *p, uint64_t object, char *out, size_t out_bytes, uint64_t *data);
+/* A float, or an int that is not negative. */
+MUST_CHECK bool py_number(struct py_process *p, uint64_t object, double *value);
 /* The asyncio task that goes on when this future or task is done: directly, or through gather, wait_for, TaskGroup,
  * run_in_executor. 0: cannot be told. */
 uint64_t py_waiting_task(struct py_process *p, uint64_t future);

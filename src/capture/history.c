@@ -238,7 +238,9 @@ static void tick_cut(const struct tick *t, struct profile *p)
 				   .syscall = s->syscall,
 				   .serves = s->serves,
 				   .awaits = s->awaits,
-				   .span = s->span });
+				   .span = s->span,
+				   .due_ns = s->due_ns,
+				   .due_at_latest = s->due_at_latest });
 	}
 }
 

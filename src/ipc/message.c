@@ -38,7 +38,7 @@ static_assert(sizeof(struct ipc_frame) % 8 == 0, "messages are counted in eights
 static_assert(sizeof(struct ipc_lane) % 8 == 0, "messages are counted in eights");
 static_assert(sizeof(struct ipc_tick) % 8 == 0, "messages are counted in eights");
 static_assert(sizeof(struct ipc_capture_end) % 8 == 0, "messages are counted in eights");
-static_assert(sizeof(struct ipc_sample) == 24, "a tick counts its samples");
+static_assert(sizeof(struct ipc_sample) == 32, "a tick counts its samples");
 static_assert(sizeof(struct ipc_tick) + IPC_TICK_SAMPLES_MAX * sizeof(struct ipc_sample) < IPC_DATAGRAM_MAX,
 	"the longest tick fits");
 

@@ -17,6 +17,10 @@ enum {
 	PAIRS_MAX = 256,
 	NAME_BYTES = 64,
 	CELLS_MAX = 16,
+	BASES_MAX = 8,
+	MEMBERS_MAX = 32,
+	MEMBER_BYTES = 40,
+	SLOT_OFFSET_MAX = 4096,
 	CALLBACKS_MAX = 8,
 	WAITING_HOPS_MAX = 6,
 	KIND_SHARED = 0x40 | 0x80, /* a cell of its own, or one of an outer function */
@@ -170,6 +174,43 @@ static bool first_of(struct py_process *p, uint64_t sequence, uint64_t *value)
 	return count != 0;
 }
 
+/* Slots are told by the members of the type and its bases: name, kind, offset. */
+static bool slot_get(struct py_process *p, uint64_t object, const char *name, uint64_t *value)
+{
+	const struct py_layout *l = &p->layout;
+	uint64_t type, members, member[3];
+	char text[NAME_BYTES];
+	size_t bytes = strlen(name) + 1;
+	if (l->type_members == 0 || bytes > sizeof text ||
+		!mem_read_u64(p->mem, object + l->object_type, &type))
+		return false;
+	for (unsigned i = 0; i < BASES_MAX && addr_plausible(type); i++) {
+		if (!mem_read_u64(p->mem, type + l->type_members, &members))
+			return false;
+		for (unsigned k = 0; k < MEMBERS_MAX && members != 0; k++, members += MEMBER_BYTES) {
+			if (!mem_read(p->mem, members, member, sizeof member) || member[0] == 0)
+				break;
+			if (mem_read(p->mem, member[0], text, bytes) && memcmp(text, name, bytes) == 0 &&
+				member[2] < SLOT_OFFSET_MAX)
+				return mem_read_u64(p->mem, object + member[2], value);
+		}
+		if (!mem_read_u64(p->mem, type + l->type_base, &type))
+			return false;
+	}
+	return false;
+}
+
+bool py_number(struct py_process *p, uint64_t object, double *value)
+{
+	uint64_t whole;
+	if (object_kind(p, object) == TYPE_FLOAT && p->layout.real_value != 0)
+		return mem_read(p->mem, object + p->layout.real_value, value, sizeof *value);
+	if (!int_read(p, object, &whole))
+		return false;
+	*value = (double)whole;
+	return true;
+}
+
 static bool step_take(struct py_process *p, uint64_t from, const struct py_step *s, uint64_t *to)
 {
 	switch (s->kind) {
@@ -177,6 +218,8 @@ static bool step_take(struct py_process *p, uint64_t from, const struct py_step 
 		break;
 	case PY_STEP_ATTR:
 		return attr_get(p, from, s->name, to);
+	case PY_STEP_SLOT:
+		return slot_get(p, from, s->name, to);
 	case PY_STEP_ITEM:
 		return object_kind(p, from) == TYPE_DICT && dict_get(p, from, s->name, to);
 	case PY_STEP_PAIR:

@@ -97,7 +97,10 @@
 	F(function, closure)                                                                                 \
 	F(method, self)                                                                                      \
 	F(builtin, self)                                                                                     \
-	F(partial, arguments)
+	F(partial, arguments)                                                                                \
+	F(type, members)                                                                                     \
+	F(type, base)                                                                                        \
+	F(real, value)
 
 /* How the frame a thread runs is found from its thread state. */
 enum frame_top { TOP_THROUGH_CFRAME, TOP_IN_THREAD_STATE };

@@ -21,6 +21,7 @@ static const struct {
 	{ "async_generator_athrow", TYPE_AWAITS_NEXT },
 	{ "coroutine_wrapper", TYPE_AWAITS_NEXT },
 	{ "int", TYPE_INT },
+	{ "float", TYPE_FLOAT },
 	{ "str", TYPE_TEXT },
 	{ "NoneType", TYPE_NONE },
 	{ "bytes", TYPE_BYTES },

@@ -19,6 +19,7 @@ enum type_kind {
 	TYPE_ASYNC_GENERATOR,
 	TYPE_AWAITS_NEXT, /* a thin object around what is awaited: asend, athrow, coroutine_wrapper */
 	TYPE_INT,
+	TYPE_FLOAT,
 	TYPE_TEXT,
 	TYPE_NONE,
 	TYPE_BYTES,

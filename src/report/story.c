@@ -33,6 +33,8 @@ static unsigned own_rank(const struct profile *p, const struct profile_sample *s
 
 struct seen {
 	const struct profile_sample *own, *loop;
+	uint64_t due_ns;
+	bool due_at_latest;
 	unsigned loops;
 	bool loop_is_own;
 };
@@ -45,6 +47,10 @@ static struct seen look_see(const struct profile *p, size_t from, size_t to, uin
 		const struct profile_sample *s = &p->samples[i];
 		bool own = s->serves == PROFILE_SERVES_REQUEST && s->span == span;
 		unsigned rank = own ? own_rank(p, s) : 0;
+		if (own && s->due_ns > seen.due_ns) {
+			seen.due_ns = s->due_ns;
+			seen.due_at_latest = s->due_at_latest;
+		}
 		if (rank > best) {
 			best = rank;
 			seen.own = s;
@@ -91,7 +97,7 @@ static void look_judge(const struct profile *p, const struct profile_look *look,
 	const struct story *s, struct story_look *out)
 {
 	const struct story_look *before = s->count != 0 ? &s->looks[s->count - 1] : NULL;
-	*out = (struct story_look){ .own = seen->own, .holder = holder_of(seen) };
+	*out = (struct story_look){ .own = seen->own, .holder = holder_of(seen), .due_ns = seen->due_ns };
 	if (seen->own != NULL && p->lanes[seen->own->lane].kind != PROFILE_LANE_TASK)
 		out->doing = doing_of_thread(seen->own, look->gc);
 	else if (seen->own != NULL)
@@ -115,13 +121,29 @@ static bool same_holder(const struct profile_sample *a, const struct profile_sam
 	return a->span == b->span && (a->span != 0 || a->stack == b->stack);
 }
 
-/* Looks from..to await the same thing. A hold counts when nothing shows that the task was not ready after it: neither a free
- * loop, nor two other holders, between which the loop has seen all that was ready. */
-static void wait_resolve(struct story *s, size_t from, size_t to)
+/* When the wait is over, where that is known: as its last look says. */
+static uint64_t due_of(const struct story *s, size_t from, size_t to)
+{
+	for (size_t i = to; i-- > from;)
+		if (s->looks[i].due_ns != 0)
+			return s->looks[i].due_ns;
+	return 0;
+}
+
+/* Looks from..to await the same thing. Where it is known when that was due, a hold counts from then on. Else a hold counts when
+ * nothing shows that the task was not ready after it: neither a free loop, nor two other holders, between which the loop has
+ * seen all that was ready. */
+static void wait_resolve(const struct profile *p, struct story *s, size_t from, size_t to)
 {
 	unsigned holders = 0;
+	uint64_t due_ns = due_of(s, from, to);
 	for (size_t i = to; i-- > from;) {
 		struct story_look *look = &s->looks[i];
+		if (due_ns != 0) {
+			if (look->holder != NULL && p->looks[i].at_ns >= due_ns)
+				look->doing = doing_behind(look->holder);
+			continue;
+		}
 		if (look->holder == NULL)
 			return;
 		if (i + 1 < to && !same_holder(look->holder, s->looks[i + 1].holder) && ++holders > 1)
@@ -130,7 +152,7 @@ static void wait_resolve(struct story *s, size_t from, size_t to)
 	}
 }
 
-static void waits_resolve(struct story *s)
+static void waits_resolve(const struct profile *p, struct story *s)
 {
 	for (size_t i = 0; i < s->count;) {
 		size_t to = i + 1;
@@ -141,7 +163,7 @@ static void waits_resolve(struct story *s)
 		while (to < s->count && s->looks[to].doing == DOING_AWAIT &&
 			same_wait(s->looks[i].own, s->looks[to].own))
 			to++;
-		wait_resolve(s, i, to);
+		wait_resolve(p, s, i, to);
 		i = to;
 	}
 }
@@ -211,6 +233,26 @@ static void unknown_fill(struct story *s)
 		(void)fill_from(s, i - 1, i);
 }
 
+/* The wait a request is first seen in may have begun at any time since the look before: halfway is the fair guess. */
+struct first_wait {
+	uint64_t due_ns, early_ns;
+};
+
+static void due_correct(const struct profile *p, uint64_t from_ns, size_t at, const struct story *s,
+	struct first_wait *first, struct seen *seen)
+{
+	enum { KNOWN_WITHIN = 4 /* looks: a sleep's end is looked for when it is met again */ };
+	uint64_t before = at == 0 ? from_ns : p->looks[at - 1].at_ns;
+	if (seen->own != NULL && s->own_looks == 0)
+		first->early_ns = (p->looks[at].at_ns - MIN(before, p->looks[at].at_ns)) / 2;
+	if (!seen->due_at_latest || seen->due_ns == 0)
+		return;
+	if (first->due_ns == 0 && s->own_looks <= KNOWN_WITHIN)
+		first->due_ns = seen->due_ns;
+	if (seen->due_ns == first->due_ns)
+		seen->due_ns -= first->early_ns;
+}
+
 void story_of(const struct record *r, struct story *out)
 {
 	const struct profile *p = r->capture.profile;
@@ -220,6 +262,7 @@ void story_of(const struct record *r, struct story *out)
 		return;
 	out->looks = xcalloc(p->look_count, sizeof *out->looks);
 	size_t at = 0;
+	struct first_wait first = { 0 };
 	for (size_t i = 0; i < p->look_count; i++) {
 		while (at < p->sample_count && p->samples[at].at_ns < p->looks[i].at_ns)
 			at++;
@@ -227,12 +270,13 @@ void story_of(const struct record *r, struct story *out)
 		while (at < p->sample_count && p->samples[at].at_ns == p->looks[i].at_ns)
 			at++;
 		struct seen seen = look_see(p, from, at, span);
+		due_correct(p, r->capture.from_ns, i, out, &first, &seen);
 		look_judge(p, &p->looks[i], &seen, out, &out->looks[i]);
 		out->began_late |= seen.own == NULL && p->looks[i].whole && out->own_looks == 0;
 		out->own_looks += seen.own != NULL;
 		out->count++;
 	}
-	waits_resolve(out);
+	waits_resolve(p, out);
 	unknown_fill(out);
 	weigh(p, &r->capture, out);
 }

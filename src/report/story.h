@@ -24,6 +24,7 @@ struct story_look {
 	enum doing doing;
 	uint64_t weight_ns;
 	const struct profile_sample *own;    /* its most telling sample; NULL: none */
+	uint64_t due_ns;                     /* the last of its sleeps is over then; 0: not known */
 	const struct profile_sample *holder; /* another's, on the event loop; NULL: the loop was free */
 };
 

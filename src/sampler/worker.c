@@ -70,6 +70,7 @@ static void worker_detach(struct worker *w)
 		py_process_close(w->python);
 	w->python = NULL;
 	serving_clear(&w->serving);
+	waits_clear(&w->waits);
 }
 
 static void worker_free(struct workers *ws, struct worker *w)
@@ -85,6 +86,7 @@ static void worker_free(struct workers *ws, struct worker *w)
 	map_clear(&w->wanted_spans);
 	map_clear(&w->served_at);
 	serving_clear(&w->serving);
+	waits_clear(&w->waits);
 	free(w);
 }
 
@@ -233,6 +235,15 @@ struct worker *workers_get(struct workers *ws, pid_t pid, uint64_t now_ns, bool 
 }
 
 /* --- looking --- */
+static void waits_look(struct worker *w, const struct py_sample *s)
+{
+	struct waits *ws = &w->waits;
+	waits_look_begin(ws, s->task_count);
+	for (size_t i = 0; i < s->task_count; i++)
+		if (w->serving.tasks[i].span != 0)
+			ws->dues[i] = wait_due(ws, w->python, &s->tasks[i], s->at_ns);
+}
+
 bool worker_look(struct worker *w, bool tasks, struct py_sample *sample)
 {
 	struct py_wants wants = {
@@ -243,6 +254,8 @@ bool worker_look(struct worker *w, bool tasks, struct py_sample *sample)
 	if (r == PY_OK) {
 		w->in_vain = 0;
 		serving_look(&w->serving, w->python, sample, tasks);
+		if (tasks)
+			waits_look(w, sample);
 		return true;
 	}
 	if (!worker_alive(w))
@@ -268,6 +281,7 @@ void worker_forget_code(struct workers *ws, struct worker *w)
 {
 	py_process_forget_code(w->python);
 	serving_clear(&w->serving);
+	waits_clear(&w->waits);
 	map_clear(&w->user_code);
 	w->epoch = epoch_new(ws);
 }
@@ -381,6 +395,8 @@ static bool tasks_tell(struct worker *w, struct outbox *o, const struct py_sampl
 				       .span = served.span,
 				       .serves = served.who,
 				       .awaits = short_of(p->waits_for),
+				       .due_ns = w->waits.dues[i].at_ns,
+				       .due_at_latest = w->waits.dues[i].at_latest,
 			       });
 	}
 	return told[TASK_WANTED] <= TASKS_WANTED_MAX;

@@ -4,6 +4,7 @@
 
 #include "outbox.h"
 #include "serving.h"
+#include "waits.h"
 
 enum { WORKERS_MAX = 64, CHANNELS_MAX = 256 };
 
@@ -30,6 +31,7 @@ struct worker {
 	struct map user_code;             /* code id -> is it the user's own */
 	struct map wanted_spans;          /* span id -> captures of it: their tasks are told first */
 	struct serving serving;
+	struct waits waits;
 	struct map served_at; /* hashes of addresses at which it accepted connections of ours */
 };
 

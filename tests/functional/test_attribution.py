@@ -1,0 +1,238 @@
+"""Whose request is it? An app notes what each request truly did; every slow line is held against it.
+
+A wrong name must never stand under attribution task or thread; of the slow requests >= 99 % must be right, >= 97 % with the
+right cause, and each hold of an event loop of 50 ms or more must name who held it.
+"""
+import json
+import pathlib
+import random
+import threading
+import time
+
+import pytest
+
+from objects import APPS, PYTHON, SANITIZED, Backend, free_port, until
+
+THRESHOLD = 0.15
+
+# kind -> functions that may stand in its line, causes when nobody held it up
+KINDS = {
+    "await": ({"awaiting"}, {"await"}),
+    "gather": ({"endpoint_gather", "child"}, {"await"}),
+    "pool-sleep": ({"endpoint_pool_sleep"}, {"blocking_call"}),
+    "executor": ({"executor_job", "endpoint_executor"}, {"blocking_call"}),
+    "busy": ({"computing_on_the_loop", "busy_until"}, {"cpu"}),
+    "sleep": ({"sleeping_on_the_loop"}, {"blocking_call"}),
+    "child-sleep": ({"sleeping_on_the_loop"}, {"blocking_call"}),
+    "quick": ({"awaiting", "endpoint_quick"}, {"blocked_by"}),
+    "wsgi-sleep": ({"wait_for_database"}, {"blocking_call"}),
+    "wsgi-busy": ({"compute", "busy_until"}, {"cpu", "gil_wait"}),
+}
+HOLDERS = ("busy", "sleep", "child-sleep")
+
+
+class Load:
+    """Requests sent at their instants, each on a thread of its own."""
+
+    def __init__(self, proxy):
+        self.proxy = proxy
+        self.sent = {}
+        self.threads = []
+
+    def send(self, kind, seconds):
+        number = f"{kind}-{len(self.threads)}"
+
+        def exchange():
+            self.sent[number] = {"kind": kind, "seconds": seconds, "at": time.monotonic()}
+            response = self.proxy.client.get(f"/{kind}?seconds={seconds}&id={number}", headers={"X-Request-ID": number})
+            self.sent[number]["status"] = response.status
+            self.sent[number]["to"] = time.monotonic()
+        self.threads.append(threading.Thread(target=exchange))
+        self.threads[-1].start()
+        return number
+
+    def finish(self):
+        for thread in self.threads:
+            thread.join()
+        assert all(s["status"] == 200 for s in self.sent.values()), self.sent
+        slow = [n for n, s in self.sent.items() if s["to"] - s["at"] > THRESHOLD + 0.02]
+        until(lambda: set(slow) <= {line["request_id"] for line in self.proxy.slow_lines()}, "all slow lines")
+        return [line for line in self.proxy.slow_lines() if line["request_id"] in self.sent]
+
+
+def mixed_load(proxy, rounds, seed):
+    """In each round: some that wait in their own ways, one that holds the loop, and victims that come meanwhile."""
+    load, chance = Load(proxy), random.Random(seed)
+    for _ in range(rounds):
+        for _ in range(chance.randint(3, 5)):
+            load.send(chance.choice(["await", "gather", "pool-sleep", "executor"]), round(chance.uniform(0.3, 0.9), 2))
+            time.sleep(chance.uniform(0, 0.03))
+        time.sleep(0.1)
+        hold = round(chance.uniform(0.25, 0.4), 2)
+        load.send(chance.choice(HOLDERS), hold)
+        for _ in range(3):
+            time.sleep(0.015)
+            load.send("quick", 0)
+        time.sleep(hold + 0.15)
+    return load
+
+
+def overlap(a, b):
+    return max(0.0, min(a[1], b[1]) - max(a[0], b[0]))
+
+
+def held_time(sent, notes, own_id):
+    """What this request truly lost: its own wait was over (or it had not begun) while another held the loop. By culprit."""
+    note = next((n for n in notes if n["id"] == own_id), None)
+    stretches = []
+    if note is None:
+        return {}
+    if sent["kind"] in ("await", "gather", "quick"):
+        due = note["from"] + (sent["seconds"] if sent["kind"] != "quick" else 0.001)
+        stretches = [(sent["at"], note["from"]), (due, sent["to"])]
+    else:
+        stretches = [(sent["at"], note["from"]), (note["to"], sent["to"])]
+    lost = {}
+    for hold in notes:
+        if hold["cause"] in ("busy", "sleep") and hold["id"] != own_id:
+            lost[hold["id"]] = sum(overlap(s, (hold["from"], hold["to"])) for s in stretches)
+    return {culprit: seconds for culprit, seconds in lost.items() if seconds > 0.005}
+
+
+class Verdict:
+    """Counts, with what was wrong kept for the message."""
+
+    def __init__(self):
+        self.counts = {"slow": 0, "right": 0, "wrong_name": 0, "cause": 0, "blocks": 0, "culprit": 0, "split": 0}
+        self.wrong = []
+
+    def add(self, what, good, line):
+        self.counts[what] += bool(good)
+        if not good:
+            self.wrong.append((what, line))
+
+    def share(self, part, whole):
+        return self.counts[part] / max(1, self.counts[whole])
+
+
+def judge(load, lines, notes):
+    verdict = Verdict()
+    for line in lines:
+        sent = load.sent[line["request_id"]]
+        functions, causes = KINDS[sent["kind"]]
+        lost = held_time(sent, notes, line["request_id"])
+        lost_total, duration = sum(lost.values()), line["duration_ms"] / 1000
+        function = line.get("code_function_name", "").split(".")[-1]
+        named = line["attribution"] in ("task", "thread")
+        verdict.counts["slow"] += 1
+        # A victim may have been seen in the server's code only, before its own began: that is its own stack too.
+        right_name = function in functions or (lost_total > 0.5 * duration and "truth_" not in line.get("code_file_path", ""))
+        verdict.counts["wrong_name"] += named and not right_name
+        # It is right as well to say that the worker had not begun with it, when that is so.
+        waited = line["attribution"] == "process" and line["cause"] in ("blocked_by", "queued") and lost_total > 0.5 * duration
+        verdict.add("right", (named and right_name) or waited, line)
+        expected = set()
+        if lost_total > 0.4 * duration:
+            expected.add("blocked_by")
+        if lost_total < 0.6 * duration:
+            expected |= causes
+        verdict.add("cause", line["cause"] in expected, (line, lost))
+        if lost and max(lost.values()) >= 0.05:
+            verdict.counts["blocks"] += 1
+            verdict.add("culprit", line.get("culprit_request_id") == max(lost, key=lost.get), (line, lost))
+        # Phases outside the worker, and the split of the time in it; what it was doing while the answer was being sent stands in
+        # the split too, so that the download counts only where that does not.
+        split = sum(line.get(key, 0) for key in ("cpu_ms", "blocking_ms", "await_ms", "blocked_by_ms", "queued_ms",
+                                                 "gil_wait_ms", "gc_ms", "upload_ms", "connect_ms", "queue_ms"))
+        off = min(abs(split + download - line["duration_ms"]) for download in (0, line.get("download_ms", 0)))
+        verdict.add("split", off <= max(10, 0.05 * line["duration_ms"]), line)
+    return verdict
+
+
+def check(verdict, culprits=True):
+    print("attribution:", json.dumps(verdict.counts))
+    brief = [(what, {k: v for k, v in (line[0] if isinstance(line, tuple) else line).items()
+                     if k in ("msg", "attribution", "attribution_reason", "cause", "capture_status") or k.endswith("_ms")},
+              line[1] if isinstance(line, tuple) else "") for what, line in verdict.wrong]
+    shown = "\n".join(map(str, brief[:12]))
+    assert verdict.counts["slow"] >= 10, verdict.counts
+    assert verdict.counts["wrong_name"] == 0, shown
+    assert verdict.share("right", "slow") >= 0.99, f"{verdict.counts}\n{shown}"
+    assert verdict.share("cause", "slow") >= 0.97, f"{verdict.counts}\n{shown}"
+    assert verdict.share("split", "slow") >= 0.97, f"{verdict.counts}\n{shown}"
+    if culprits:
+        assert verdict.counts["blocks"] >= 5, verdict.counts
+        assert verdict.counts["culprit"] == verdict.counts["blocks"], f"{verdict.counts}\n{shown}"
+
+
+SETTINGS = {"slow": {"threshold": f"{int(THRESHOLD * 1000)}ms"}, "capture": {"arm_after": "50ms"}}
+ROUNDS = 4 if SANITIZED else 8
+
+
+def asgi(folder, http, loop, middlewares):
+    port = free_port()
+    argv = [PYTHON, "-m", "uvicorn", "truth_asgi:app", "--app-dir", APPS, "--host", "127.0.0.1", "--port", port,
+            "--http", http, "--loop", loop, "--log-level", "warning", "--no-access-log"]
+    return Backend("truth", argv, folder, f"127.0.0.1:{port}", env={"TRUTH_MIDDLEWARES": str(middlewares)})
+
+
+@pytest.mark.parametrize("http, loop, middlewares", [("httptools", "uvloop", 0), ("h11", "asyncio", 0), ("h11", "uvloop", 2),
+                                                     ("httptools", "asyncio", 2)])
+def test_uvicorn(folder, make_proxy, http, loop, middlewares):
+    """uvicorn's requests are told apart: waiting, in threads of the pool, holding the loop, or waiting for who holds it."""
+    backend = asgi(folder, http, loop, middlewares)
+    load = mixed_load(make_proxy(backend, **SETTINGS), ROUNDS, seed=f"{http} {loop} {middlewares}")
+    lines = load.finish()
+    check(judge(load, lines, backend_notes(backend)))
+
+
+def backend_notes(backend):
+    from objects import Client
+    return Client(backend.address).get("/truth").json()
+
+
+def test_gunicorn_uvicorn_worker(folder, make_proxy, make_gunicorn):
+    """The same below gunicorn -k UvicornWorker."""
+    backend = make_gunicorn(workers=1, worker_class="uvicorn.workers.UvicornWorker", app="truth_asgi:app")
+    load = mixed_load(make_proxy(backend, **SETTINGS), ROUNDS, seed="gunicorn")
+    lines = load.finish()
+    check(judge(load, lines, backend_notes(backend)))
+
+
+def wsgi_notes(path):
+    return [json.loads(row) for row in pathlib.Path(path).read_text().splitlines()]
+
+
+@pytest.mark.parametrize("worker_class, workers, threads", [("sync", 3, 1), ("gthread", 1, 4)])
+def test_gunicorn_wsgi(folder, make_proxy, worker_class, workers, threads):
+    """Threads of gunicorn's sync and gthread workers are told apart."""
+    port, notes = free_port(), f"{folder}/truth.json"
+    argv = [PYTHON, "-m", "gunicorn", "truth_wsgi:app", "--chdir", APPS, "-b", f"127.0.0.1:{port}", "-w", workers,
+            "-k", worker_class, "--threads", threads, "--log-level", "warning"]
+    backend = Backend("truth", argv, folder, f"127.0.0.1:{port}", env={"TRUTH_FILE": notes})
+    load, chance = Load(make_proxy(backend, **SETTINGS)), random.Random(worker_class)
+    for _ in range(ROUNDS):
+        for _ in range(3):
+            load.send(chance.choice(["wsgi-sleep", "wsgi-sleep", "wsgi-busy"]), round(chance.uniform(0.25, 0.6), 2))
+            time.sleep(0.02)
+        time.sleep(0.6)
+    lines = load.finish()
+    check(judge(load, lines, wsgi_notes(notes)), culprits=False)
+
+
+def test_a_task_of_no_request_is_the_culprit(folder, make_proxy):
+    """A background task that holds the loop is shown with its stack, and no request is blamed for it."""
+    backend = asgi(folder, "httptools", "asyncio", 0)
+    proxy = make_proxy(backend, **SETTINGS)
+    load = Load(proxy)
+    load.send("await", 0.8)  # so that the worker is known
+    time.sleep(0.2)
+    load.send("spawn", 0.4)
+    time.sleep(0.1)
+    victims = [load.send("quick", 0) for _ in range(3)]
+    lines = {line["request_id"]: line for line in load.finish()}
+    for victim in victims:
+        line = lines[victim]
+        assert line["cause"] == "blocked_by", line
+        assert line["culprit_kind"] == "task" and "culprit_request_id" not in line, line
+        assert line["culprit_function_name"].endswith("sleeping_on_the_loop"), line
