@@ -124,7 +124,8 @@ static bool usable(const struct tick *t)
 static size_t window_survey(struct history *h, struct window *w, struct profile *p)
 {
 	const struct dictionary *last = NULL;
-	size_t samples = 0;
+	size_t samples = 0, tasks_of_others = 0;
+	bool found = false;
 	w->ticks = w->failed = w->suspect = 0;
 	list_for_each (node, &h->ticks) {
 		struct tick *t = LIST_ENTRY(node, struct tick, node);
@@ -142,11 +143,16 @@ static size_t window_survey(struct history *h, struct window *w, struct profile 
 		samples += t->sample_count;
 		for (uint32_t i = 0; i < t->sample_count; i++) {
 			uint32_t lane = t->samples[i].lane;
-			if (t->dictionary->lanes[lane - 1].kind == IPC_LANE_LOOP)
+			bool own = w->span != 0 && t->samples[i].span == w->span;
+			enum ipc_lane_kind kind = t->dictionary->lanes[lane - 1].kind;
+			found |= own;
+			tasks_of_others += kind == IPC_LANE_TASK && !own;
+			if (kind == IPC_LANE_LOOP)
 				(void)dictionary_lane_to(t->dictionary, lane, p);
 		}
 	}
-	return samples;
+	w->found = found;
+	return found ? samples - tasks_of_others : samples;
 }
 
 /* Looks at threads and looks at tasks are two series: the second may be sparser. When there are more samples than a profile
@@ -215,18 +221,25 @@ static void series_weigh(struct history *h, const struct window *w, bool tasks, 
 		*series_weight(before, tasks) += MAX(MIN(w->to_ns - before->at_ns, hole), UINT64_C(1)) - 1;
 }
 
-static void tick_cut(const struct tick *t, struct profile *p)
+/* Whether the sample has to do with this request: once its own are known, the tasks of others have not. */
+static bool sample_concerns(const struct tick *t, const struct ipc_sample *s, uint64_t only_span)
+{
+	return only_span == 0 || s->span == only_span ||
+	       t->dictionary->lanes[s->lane - 1].kind != IPC_LANE_TASK;
+}
+
+static void tick_cut(const struct tick *t, uint64_t only_span, struct profile *p)
 {
 	if (t->thread_weight_ns != 0)
 		profile_add_look(p, &(struct profile_look){ .at_ns = t->at_ns,
-					    .tasks = (t->flags & IPC_TICK_TASKS) != 0,
+					    .tasks = t->task_weight_ns != 0,
 					    .whole = (t->flags & IPC_TICK_WHOLE) != 0,
 					    .gc = (t->flags & IPC_TICK_GC) != 0 });
 	for (uint32_t i = 0; i < t->sample_count; i++) {
 		const struct ipc_sample *s = &t->samples[i];
 		bool is_task = t->dictionary->lanes[s->lane - 1].kind == IPC_LANE_TASK;
 		uint64_t weight_ns = is_task ? t->task_weight_ns : t->thread_weight_ns;
-		if (weight_ns == 0)
+		if (weight_ns == 0 || !sample_concerns(t, s, only_span))
 			continue;
 		profile_add_sample(
 			p, &(struct profile_sample){ .at_ns = t->at_ns,
@@ -253,7 +266,7 @@ struct profile *history_cut(struct history *h, struct window *w)
 	list_for_each (node, &h->ticks) {
 		struct tick *t = LIST_ENTRY(node, struct tick, node);
 		if (in_window(w, t) && usable(t))
-			tick_cut(t, p);
+			tick_cut(t, w->found ? w->span : 0, p);
 	}
 	if (p->sample_count != 0)
 		return p;

@@ -24,7 +24,9 @@ struct window {
 	uint64_t from_ns, to_ns;
 	uint64_t expected_from_ns; /* earlier looks are a gift: they were made for other requests */
 	uint64_t period_ns;
+	uint64_t span; /* of the request: where it is found, tasks of others are left out; 0: none */
 	uint32_t ticks, failed, suspect; /* out */
+	bool found;                      /* out: samples of the request's own are among them */
 };
 
 struct history *history_new(uint32_t worker);

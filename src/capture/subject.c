@@ -207,6 +207,7 @@ void subject_result(struct capture *c, struct subject *s, uint64_t until_ns, str
 		.expected_from_ns = s->armed_ns,
 		.to_ns = MAX(until_ns, s->armed_ns),
 		.period_ns = period,
+		.span = strtoull(s->record->span_id, NULL, 16),
 	};
 
 	*result = s->target;

@@ -93,16 +93,21 @@ static enum doing doing_behind(const struct profile_sample *holder)
 	return holder->state == PROFILE_GIL_WAIT ? DOING_GIL_WAIT : DOING_BLOCKED_BY;
 }
 
+static bool is_thread(const struct profile *p, const struct profile_sample *s)
+{
+	return s != NULL && p->lanes[s->lane].kind != PROFILE_LANE_TASK;
+}
+
 static void look_judge(const struct profile *p, const struct profile_look *look, const struct seen *seen,
 	const struct story *s, struct story_look *out)
 {
 	const struct story_look *before = s->count != 0 ? &s->looks[s->count - 1] : NULL;
 	*out = (struct story_look){ .own = seen->own, .holder = holder_of(seen), .due_ns = seen->due_ns };
-	if (seen->own != NULL && p->lanes[seen->own->lane].kind != PROFILE_LANE_TASK)
+	if (is_thread(p, seen->own))
 		out->doing = doing_of_thread(seen->own, look->gc);
 	else if (seen->own != NULL)
 		out->doing = DOING_AWAIT; /* in hindsight perhaps blocked */
-	else if (!look->tasks && before != NULL)
+	else if (!look->tasks && before != NULL && !is_thread(p, before->own))
 		out->doing = before->doing, out->own = before->own; /* only threads were looked at */
 	else if (look->whole && s->own_looks == 0)
 		out->doing = out->holder != NULL ? doing_behind(out->holder) : DOING_QUEUED;
@@ -215,22 +220,22 @@ static void weigh(const struct profile *p, const struct capture_result *c, struc
 	}
 }
 
-/* What could not be told is taken as what was told beside it: just before, else just after. */
-static bool fill_from(struct story *s, size_t at, size_t beside)
+/* What could not be told is taken as what was told beside it: just after, else just before. */
+static void fill_from(struct story *s, size_t at, size_t beside)
 {
 	enum doing doing = s->looks[beside].doing;
 	if (doing == DOING_UNKNOWN || doing == DOING_QUEUED || s->looks[at].doing != DOING_UNKNOWN)
-		return false;
-	s->looks[at].doing = doing == DOING_BLOCKED_BY ? DOING_AWAIT : doing;
-	return true;
+		return;
+	bool held = s->looks[at].holder != NULL;
+	s->looks[at].doing = doing == DOING_BLOCKED_BY && !held ? DOING_AWAIT : doing;
 }
 
 static void unknown_fill(struct story *s)
 {
-	for (size_t i = 1; i < s->count; i++)
-		(void)fill_from(s, i, i - 1);
 	for (size_t i = s->count; i-- > 1;)
-		(void)fill_from(s, i - 1, i);
+		fill_from(s, i - 1, i);
+	for (size_t i = 1; i < s->count; i++)
+		fill_from(s, i, i - 1);
 }
 
 /* The wait a request is first seen in may have begun at any time since the look before: halfway is the fair guess. */

@@ -21,6 +21,7 @@ enum {
 	OBJECT_HEAD_MAX = 64,
 	KEPT_LOOKS = 200,     /* an anchor not met for so long is forgotten */
 	TRY_AGAIN_LOOKS = 50, /* one that led nowhere is tried again */
+	ASK_AGAIN_LOOKS = 10,
 	PARENTS_MAX = 4
 };
 
@@ -75,7 +76,8 @@ struct lane {
 struct search {
 	struct serving *s;
 	struct py_process *p;
-	struct map tasks; /* address -> index + 1 */
+	struct map tasks;   /* address -> index of its lane */
+	struct map waiting; /* what a task awaits -> index of its lane */
 	struct lane *lanes;
 	size_t lane_count, thread_count;
 	unsigned searches, links;
@@ -284,6 +286,9 @@ static struct served waiter_serves(struct search *x, uint64_t future, unsigned d
 	struct served nobody = { 0, IPC_SERVES_UNKNOWN };
 	if (depth == 0 || x->links++ >= LINKS_MAX)
 		return nobody;
+	uint64_t index;
+	if (map_get(&x->waiting, future, &index)) /* seen in this very look: needs no reading */
+		return task_serves(x, x->lanes[index].task, depth - 1);
 	uint64_t task = py_waiting_task(x->p, future);
 	return task != 0 ? task_serves(x, task, depth - 1) : nobody;
 }
@@ -333,6 +338,17 @@ static void loop_link(struct search *x, struct lane *l)
 		l->out->who = IPC_SERVES_TASK;
 }
 
+/* A task without a request in its own frames: perhaps somebody waits for it. Those that serve nobody are not asked each time. */
+static void task_link(struct search *x, struct lane *l)
+{
+	uint64_t look;
+	if (map_get(&x->s->in_vain, l->task, &look) && x->s->looks - look < ASK_AGAIN_LOOKS)
+		return;
+	*l->out = waiter_serves(x, l->task, PARENTS_MAX);
+	if (l->out->who != IPC_SERVES_REQUEST)
+		map_put(&x->s->in_vain, l->task, x->s->looks);
+}
+
 static void lanes_link(struct search *x)
 {
 	for (size_t i = 0; i < x->lane_count; i++) {
@@ -342,7 +358,7 @@ static void lanes_link(struct search *x)
 		if (l->future_frame != 0)
 			lane_link(x, l);
 		else if (l->task != 0)
-			*l->out = waiter_serves(x, l->task, PARENTS_MAX);
+			task_link(x, l);
 		else if (l->loop)
 			loop_link(x, l);
 	}
@@ -364,6 +380,7 @@ static void anchors_sweep(struct serving *s)
 	map_clear(&s->anchors);
 	s->anchors = kept;
 	map_clear(&s->by_task);
+	map_clear(&s->in_vain);
 }
 
 static struct served *served_reserve(struct served **array, size_t *capacity, size_t count)
@@ -396,6 +413,8 @@ static void lanes_gather(struct search *x, const struct py_sample *sample, size_
 	for (size_t i = 0; i < task_count; i++) {
 		const struct py_task *t = &sample->tasks[i];
 		map_put(&x->tasks, t->address, x->lane_count);
+		if (t->waits_for != 0)
+			map_put(&x->waiting, t->waits_for, x->lane_count);
 		x->lanes[x->lane_count++] = (struct lane){
 			.frames = t->frames, .count = t->frame_count, .out = &tasks[i], .task = t->address
 		};
@@ -413,6 +432,7 @@ void serving_look(struct serving *s, struct py_process *p, const struct py_sampl
 	s->whole &= x.links <= LINKS_MAX;
 	free(x.lanes);
 	map_clear(&x.tasks);
+	map_clear(&x.waiting);
 	if (s->looks % KEPT_LOOKS == 0)
 		anchors_sweep(s);
 }
@@ -425,6 +445,7 @@ void serving_clear(struct serving *s)
 		free((struct anchor *)(uintptr_t)value);
 	map_clear(&s->anchors);
 	map_clear(&s->by_task);
+	map_clear(&s->in_vain);
 	map_clear(&s->rows);
 	free(s->threads);
 	free(s->tasks);
