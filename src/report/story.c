@@ -37,6 +37,7 @@ struct seen {
 	bool due_at_latest;
 	unsigned loops;
 	bool loop_is_own;
+	bool strangers; /* threads at work of which is not known for whom */
 };
 
 static struct seen look_see(const struct profile *p, size_t from, size_t to, uint64_t span)
@@ -55,6 +56,8 @@ static struct seen look_see(const struct profile *p, size_t from, size_t to, uin
 			best = rank;
 			seen.own = s;
 		}
+		seen.strangers |= p->lanes[s->lane].kind == PROFILE_LANE_THREAD && s->state != PROFILE_IDLE &&
+				  s->serves == PROFILE_SERVES_UNKNOWN;
 		if (p->lanes[s->lane].kind == PROFILE_LANE_LOOP) {
 			seen.loops++;
 			seen.loop = s;
@@ -110,7 +113,9 @@ static void look_judge(const struct profile *p, const struct profile_look *look,
 	else if (!look->tasks && before != NULL && !is_thread(p, before->own))
 		out->doing = before->doing, out->own = before->own; /* only threads were looked at */
 	else if (look->whole && s->own_looks == 0)
-		out->doing = out->holder != NULL ? doing_behind(out->holder) : DOING_QUEUED;
+		out->doing = out->holder != NULL ? doing_behind(out->holder)
+			     : seen->strangers   ? DOING_UNKNOWN
+						 : DOING_QUEUED;
 	else
 		out->doing = DOING_UNKNOWN; /* between two steps, or torn */
 }

@@ -19,8 +19,8 @@ enum {
 	CANDIDATES_MAX = 4, /* frames of one lane that are tried */
 	TEXT_BYTES = 80,
 	OBJECT_HEAD_MAX = 64,
-	KEPT_LOOKS = 200,     /* an anchor not met for so long is forgotten */
-	TRY_AGAIN_LOOKS = 50, /* one that led nowhere is tried again */
+	KEPT_LOOKS = 200, /* an anchor not met for so long is forgotten */
+	VAIN_MAX = 6u,    /* one that led nowhere is tried again after 2, 4 .. 64 looks */
 	ASK_AGAIN_LOOKS = 10,
 	PARENTS_MAX = 4
 };
@@ -59,6 +59,7 @@ struct anchor {
 	uint32_t text_at;
 	char text[TEXT_BYTES];
 	uint64_t span;               /* 0: it led nowhere */
+	unsigned vain;               /* so many times */
 	uint64_t met, tried, proven; /* numbers of looks */
 };
 
@@ -150,6 +151,30 @@ static struct anchor *anchor_for(struct serving *s, uint64_t frame)
 	return a;
 }
 
+/* What the variable holds now, as it stands in the frame; 0: nothing. */
+static uint64_t slot_read(struct search *x, const struct py_frame *f, int local, uint64_t *slot)
+{
+	uint64_t object, value = 0;
+	struct py_part part = { 0, &value, sizeof value };
+	if (!py_local(x->p, f, local, slot, &object))
+		return 0;
+	part.addr = *slot;
+	py_peek(x->p, &part, 1);
+	return part.len != 0 ? value : 0;
+}
+
+/* Shall it be searched (again)? One that led nowhere is asked again soon, then ever more seldom, while it holds the same. */
+static bool anchor_due(struct search *x, struct anchor *a, const struct py_frame *f, int local)
+{
+	uint64_t slot;
+	if (a->tried == 0 || a->span != 0 || x->s->looks - a->tried >= UINT64_C(1) << MIN(a->vain, VAIN_MAX))
+		return true;
+	if (slot_read(x, f, local, &slot) == a->slot_value)
+		return false;
+	a->vain = 0;
+	return true;
+}
+
 /* Follows the row from the frame; leaves in the anchor what was found and how to prove it. */
 static void anchor_search(
 	struct search *x, struct anchor *a, const struct py_frame *f, const struct row *r, int local)
@@ -159,16 +184,18 @@ static void anchor_search(
 	a->span = 0;
 	a->proven = 0;
 	a->tried = x->s->looks;
-	a->slot_value = 0;
+	a->vain++;
+	a->slot_value = slot_read(x, f, local, &a->slot);
 	if (!py_local(x->p, f, local, &a->slot, &from) || !py_follow(x->p, from, r->steps, &object) ||
 		!py_text(x->p, object, text, sizeof text, &data) || data - object > OBJECT_HEAD_MAX)
 		return;
 	/* The variable is read after the text: what it leads to has not been exchanged meanwhile. */
-	struct py_part slot = { a->slot, &a->slot_value, sizeof a->slot_value };
 	if (!py_local(x->p, f, local, &a->slot, &again) || again != from)
 		return;
-	py_peek(x->p, &slot, 1);
-	a->span = slot.len != 0 ? span_of_traceparent(text) : 0;
+	a->slot_value = slot_read(x, f, local, &a->slot);
+	a->span = a->slot_value != 0 ? span_of_traceparent(text) : 0;
+	if (a->span != 0)
+		a->vain = 0;
 	a->object = object;
 	a->text_at = (uint32_t)(data - object);
 	a->object_bytes = a->text_at + (uint32_t)strlen(text);
@@ -240,12 +267,19 @@ static bool known_take(
 	return true;
 }
 
+static void anchored_take(struct search *x, struct lane *l, const struct anchor *a)
+{
+	l->anchored = a->frame;
+	*l->out = (struct served){ a->span, IPC_SERVES_REQUEST };
+	if (l->task != 0)
+		map_put(&x->s->by_task, l->task, a->frame);
+}
+
 static bool proven_or_searched_take(
 	struct search *x, struct lane *l, const struct py_frame *f, const struct row *r, int local)
 {
 	struct anchor *a = anchor_for(x->s, f->addr);
-	bool again = a->tried == 0 || a->span != 0 || x->s->looks - a->tried >= TRY_AGAIN_LOOKS;
-	if (a->proven != x->s->looks && again) {
+	if (a->proven != x->s->looks && anchor_due(x, a, f, local)) {
 		if (x->searches++ >= SEARCHES_MAX) {
 			x->s->whole = false;
 			return true;
@@ -254,10 +288,7 @@ static bool proven_or_searched_take(
 	}
 	if (a->proven != x->s->looks)
 		return false;
-	l->anchored = f->addr;
-	*l->out = (struct served){ a->span, IPC_SERVES_REQUEST };
-	if (l->task != 0)
-		map_put(&x->s->by_task, l->task, f->addr);
+	anchored_take(x, l, a);
 	return true;
 }
 
@@ -272,8 +303,13 @@ static void lanes_anchor(struct search *x)
 	}
 	anchors_prove(x, known, count);
 	free(known);
-	for (size_t i = 0; i < x->lane_count; i++)
-		lane_candidates(x, &x->lanes[i], proven_or_searched_take);
+	for (size_t i = 0; i < x->lane_count; i++) {
+		const struct anchor *a = anchor_at(x->s, x->lanes[i].anchored);
+		if (a != NULL && a->proven == x->s->looks)
+			anchored_take(x, &x->lanes[i], a);
+		else
+			lane_candidates(x, &x->lanes[i], proven_or_searched_take);
+	}
 }
 
 /* --- links --- */

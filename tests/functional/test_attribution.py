@@ -24,7 +24,7 @@ KINDS = {
     "busy": ({"computing_on_the_loop", "busy_until"}, {"cpu"}),
     "sleep": ({"sleeping_on_the_loop"}, {"blocking_call"}),
     "child-sleep": ({"sleeping_on_the_loop"}, {"blocking_call"}),
-    "quick": ({"awaiting", "endpoint_quick"}, {"blocked_by"}),
+    "quick": ({"awaiting", "endpoint_quick", "dispatch"}, {"blocked_by"}),
     "wsgi-sleep": ({"wait_for_database"}, {"blocking_call"}),
     "wsgi-busy": ({"compute", "busy_until"}, {"cpu", "gil_wait"}),
 }
