@@ -110,6 +110,7 @@ struct config {
 		uint64_t header_ns;
 		uint64_t idle_ns;
 		uint64_t connect_ns;
+		uint64_t resolve_ns; /* 0: looked up again only when it cannot be connected to */
 		uint64_t response_ns;
 		uint64_t stream_idle_ns;
 		uint64_t upstream_idle_ns;

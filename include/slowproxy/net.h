@@ -62,6 +62,16 @@ void net_address_host_text(const struct net_address *a, char *out, size_t out_by
 MUST_CHECK size_t net_resolve(
 	bool is_unix, const char *host, uint16_t port, struct net_address *out, size_t max, struct buf *why);
 
+/* The same without blocking: a thread of its own looks the name up, done comes later, on the loop, with count addresses (lent)
+ * or 0 and the reason. Ended by done or by lookup_free, which cancels: the thread is then left to itself.
+ * NULL: no descriptor to be had; done will not come. */
+enum { LOOKUP_ADDRESSES = 8 };
+struct lookup;
+struct lookup *lookup_new(struct loop *l, const char *host, uint16_t port,
+	void (*done)(void *context, const struct net_address *addresses, size_t count, const char *why),
+	void *context);
+void lookup_free(struct lookup *lookup);
+
 /* A listening socket, non-blocking and close-on-exec. host "" is every address (v6 socket that also takes v4).
  * -1 with the reason in why. For the parent, before any loop. */
 MUST_CHECK int net_listen(bool is_unix, const char *host, uint16_t port, bool reuse_port, struct buf *why);

@@ -280,6 +280,12 @@ const struct config_row config_rows[] = {
 		.def = "2s",
 		.max = DAY,
 		.doc = "The time the application has to accept a connection." },
+	{ .key = "timeouts.resolve",
+		A_DURATION(timeouts.resolve),
+		.def = "30s",
+		.max = DAY,
+		.doc = "How long the addresses of an upstream's host name are used before the name is looked up again; after a "
+		       "failed connect it is looked up again at once. 0s: only then." },
 	{ .key = "timeouts.response",
 		A_DURATION(timeouts.response),
 		.def = "0s",

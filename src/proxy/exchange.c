@@ -196,6 +196,19 @@ static struct exchange *exchange_new(struct client *c, const struct http_head *h
 	return x;
 }
 
+/* From here on it is this backend's; NULL: nobody's. */
+static void exchange_assign(struct exchange *x, struct upstream *u)
+{
+	if (x->upstream != NULL)
+		x->upstream->in_flight--;
+	x->upstream = u;
+	x->connect_tries = 0;
+	if (u == NULL)
+		return;
+	u->in_flight++;
+	str_copy(x->record->upstream_address, sizeof x->record->upstream_address, u->text, strlen(u->text));
+}
+
 void exchange_begin(struct client *c, const struct http_head *head)
 {
 	struct exchange *x = exchange_new(c, head);
@@ -204,13 +217,9 @@ void exchange_begin(struct client *c, const struct http_head *head)
 	x->record = record_new();
 	heads_begin_record(x, head);
 	exchange_enter(x, X_BEGUN);
-	x->upstream = upstream_pick(p);
-	if (x->upstream != NULL) {
-		x->upstream->in_flight++;
-		str_copy(x->record->upstream_address, sizeof x->record->upstream_address, x->upstream->text,
-			strlen(x->upstream->text));
+	exchange_assign(x, upstream_pick(p, 0));
+	if (x->upstream != NULL)
 		heads_forward_request(x, head, &x->request.head);
-	}
 	if (p->observer.began != NULL)
 		p->observer.began(p->observer.context, x->record);
 
@@ -238,32 +247,60 @@ static void exchange_attach(struct exchange *x, struct link *link, bool reused)
 
 static void connect_try(struct exchange *x);
 
+/* It is our own want of descriptors, memory or ports that fails: no backend is to blame. */
+static bool own_want(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM ||
+	       error == EADDRNOTAVAIL;
+}
+
+/* Nothing was sent yet: another backend can take it, whatever the method. false: there is none left. */
+static bool connect_elsewhere(struct exchange *x)
+{
+	x->tried_upstreams |= upstream_bit(x->upstream);
+	struct upstream *next = upstream_pick(x->proxy, x->tried_upstreams);
+	if (next == NULL)
+		return false;
+	exchange_assign(x, next);
+	struct link *link = x->replayed ? NULL : link_take_idle(next);
+	if (link != NULL)
+		exchange_attach(x, link, true);
+	else
+		connect_try(x);
+	return true;
+}
+
 static void connect_failed(struct exchange *x, int error)
 {
 	struct upstream *u = x->upstream;
 	char reason[96];
-	u->address_next = (u->address_next + 1) % u->address_count;
+	snprintf(reason, sizeof reason, "connect: %s", strerror(error));
+	if (own_want(error)) {
+		response_fail(x, OUTCOME_OVERLOAD, reason);
+		return;
+	}
+	if (u->address_count != 0)
+		u->address_next = (u->address_next + 1) % u->address_count;
 	if (++x->connect_tries < u->address_count) {
 		connect_try(x); /* the name has another address */
 		return;
 	}
-	snprintf(reason, sizeof reason, "connect: %s", strerror(error));
-	if (error == EMFILE || error == ENFILE)
-		response_fail(x, OUTCOME_OVERLOAD, reason);
-	else if (error == ETIMEDOUT)
-		response_fail(x, OUTCOME_TIMEOUT_CONNECT, reason);
-	else
-		response_fail(x, OUTCOME_UPSTREAM_REFUSED, reason);
+	upstream_failed(u, reason);
+	if (connect_elsewhere(x))
+		return;
+	response_fail(x, error == ETIMEDOUT ? OUTCOME_TIMEOUT_CONNECT : OUTCOME_UPSTREAM_REFUSED, reason);
 }
 
 static void connected(void *context, int fd, int error)
 {
 	struct exchange *x = context;
 	x->connector = NULL;
-	if (error != 0)
+	if (error != 0) {
 		connect_failed(x, error);
-	else
-		exchange_attach(x, link_new(x->proxy, x->upstream, fd), false);
+		return;
+	}
+	upstream_connected(x->upstream);
+	exchange_attach(x, link_new(x->proxy, x->upstream, fd), false);
 }
 
 static void connect_try(struct exchange *x)

@@ -85,15 +85,27 @@ static inline bool half_pending(const struct half *h)
 	return h->written < h->total;
 }
 
-/* --- upstream.c: backends and the connections to them --- */
-enum { UPSTREAM_ADDRESSES = 8 };
+/* --- upstream.c: the backends; link.c: the connections to them --- */
+enum { UPSTREAM_ADDRESSES = LOOKUP_ADDRESSES };
 
 struct upstream {
+	struct proxy *proxy;
+	const struct config_address *address;
 	const char *text; /* config's */
 	struct net_address addresses[UPSTREAM_ADDRESSES];
 	size_t address_count; /* 0: its name could not be resolved at start */
 	size_t address_next;  /* the one that answered last, or is to be tried */
 	struct list idle;     /* of struct link, last used first */
+
+	bool named; /* by a host name, which may move */
+	bool lookup_failed;
+	unsigned generation;   /* counts its moves: connections to where it was are not used again */
+	struct lookup *lookup; /* under way, or NULL */
+	uint64_t looked_up_at_ns;
+	struct timer resolve_timer;
+
+	unsigned failures; /* connects in a row that failed */
+	uint64_t shunned_until_ns;
 
 	/* The backend's own keep-alive timeout, learned from three idle connections in a row that it closed at the same age. */
 	uint64_t closes_after_ns; /* 0: not known */
@@ -106,6 +118,7 @@ struct link {
 	struct list_node node; /* in upstream->idle */
 	struct proxy *proxy;
 	struct upstream *upstream;
+	unsigned generation; /* of the upstream when it connected */
 	struct stream *stream;
 	struct http_reader *reader;
 	struct input input;
@@ -119,7 +132,11 @@ struct link {
 	int error;              /* errno of an RST */
 };
 
-struct upstream *upstream_pick(struct proxy *p);
+/* tried: bits of those that are not to be taken. NULL: there is none left. */
+struct upstream *upstream_pick(struct proxy *p, uint64_t tried);
+uint64_t upstream_bit(const struct upstream *u);
+void upstream_connected(struct upstream *u);
+void upstream_failed(struct upstream *u, const char *reason);
 struct link *link_take_idle(struct upstream *u); /* NULL: none */
 struct link *link_new(struct proxy *p, struct upstream *u, int fd);
 void link_give_back(struct link *link);
@@ -188,7 +205,8 @@ struct exchange {
 	enum exchange_state state;
 	enum outcome outcome;
 	struct half request, response;
-	unsigned connect_tries;
+	unsigned connect_tries;   /* of the upstream's addresses */
+	uint64_t tried_upstreams; /* bits: all their addresses failed */
 
 	char trace_flags[3];
 	bool trace_continued;

@@ -1,252 +1,193 @@
-/* upstream.c - the backends, and the connections to them.
+/* upstream.c - the backends: where they are, and which one is next.
  *
- *   new -> an exchange's -> idle (last used first) -> an exchange's -> ... -> closed
+ *   named -- looked up again every timeouts.resolve, and when a connect failed --> addresses
+ *   fine  -- connect fails --> shunned for 1 s, 2 s, 4 s ... 30 s -- one request tries it --> fine, or shunned for longer
  *
- * An idle connection keeps its read event: FIN, RST or bytes that nobody asked for end it at once.
+ * Shunned backends are asked all the same when there is no other: a request is never refused without having tried.
  */
 #include "proxy_private.h"
 
-#include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <slowproxy/base/clock.h>
 #include <slowproxy/base/log.h>
 
-/* A connection that rested longer than this is looked at before use; under load the read event has said it already. */
-static const uint64_t look_after_ns = 50 * NS_PER_MS;
+static const uint64_t shun_first_ns = NS_PER_S, shun_most_ns = 30 * NS_PER_S;
+static const uint64_t resolve_again_ns = NS_PER_S; /* while it has no address, and at most after failures */
+
+/* --- where they are --- */
+static void upstream_resolve(void *context);
+
+static bool same_address(const struct net_address *a, const struct net_address *b)
+{
+	return a->len == b->len && memcmp(&a->storage, &b->storage, a->len) == 0;
+}
+
+/* The same set, in whatever order: names with several addresses turn them around. */
+static bool same_addresses(const struct upstream *u, const struct net_address *addresses, size_t count)
+{
+	if (count != u->address_count)
+		return false;
+	for (size_t i = 0; i < count; i++) {
+		size_t k = 0;
+		while (k < count && !same_address(&addresses[i], &u->addresses[k]))
+			k++;
+		if (k == count)
+			return false;
+	}
+	return true;
+}
+
+static void upstream_resolve_later(struct upstream *u)
+{
+	uint64_t delay_ns = u->proxy->config->timeouts.resolve_ns;
+	if (u->address_count == 0)
+		delay_ns = resolve_again_ns;
+	if (delay_ns != 0)
+		timer_start(&u->resolve_timer, delay_ns);
+}
+
+static void upstream_move(struct upstream *u, const struct net_address *addresses, size_t count)
+{
+	log_info("upstream %s: its name has other addresses now", u->text);
+	memcpy(u->addresses, addresses, count * sizeof *addresses);
+	u->address_count = count;
+	u->address_next = 0;
+	u->generation++;
+	u->failures = 0;
+	u->shunned_until_ns = 0;
+	list_for_each_safe (node, &u->idle)
+		link_free(LIST_ENTRY(node, struct link, node));
+}
+
+static void upstream_resolved(
+	void *context, const struct net_address *addresses, size_t count, const char *why)
+{
+	struct upstream *u = context;
+	u->lookup = NULL;
+	if (count == 0 && !u->lookup_failed)
+		log_warn("upstream %s: its name cannot be looked up (%s); %s", u->text, why,
+			u->address_count != 0 ? "the addresses it had stay in use" : "it is tried again");
+	u->lookup_failed = count == 0;
+	if (count != 0 && !same_addresses(u, addresses, count))
+		upstream_move(u, addresses, count);
+	upstream_resolve_later(u);
+}
+
+static void upstream_resolve(void *context)
+{
+	struct upstream *u = context;
+	if (u->lookup != NULL)
+		return;
+	u->looked_up_at_ns = clock_now_ns();
+	u->lookup = lookup_new(u->proxy->loop, u->address->host, u->address->port, upstream_resolved, u);
+	if (u->lookup == NULL)
+		upstream_resolve_later(u);
+}
+
+static bool is_name(const struct config_address *a)
+{
+	struct ip ip;
+	return !a->is_unix && strchr(a->host, ':') == NULL && !ip_parse(slice_of(a->host), &ip);
+}
+
+/* Before the loop runs there is time to wait for the answer. */
+static void upstream_init(struct upstream *u, struct proxy *p, const struct config_address *a)
+{
+	struct buf why = { 0 };
+	list_init(&u->idle);
+	timer_init(&u->resolve_timer, p->loop, upstream_resolve, u);
+	u->proxy = p;
+	u->address = a;
+	u->text = a->text;
+	u->named = is_name(a);
+	u->address_count = net_resolve(a->is_unix, a->host, a->port, u->addresses, UPSTREAM_ADDRESSES, &why);
+	if (u->address_count == 0)
+		log_error("upstream %s has no address: %s", a->text, why.data ? why.data : "none found");
+	if (u->named)
+		upstream_resolve_later(u);
+	buf_clear(&why);
+}
 
 void upstreams_init(struct proxy *p)
 {
 	const struct config_addresses *wanted = &p->config->upstream;
 	p->upstream_count = wanted->count;
 	p->upstreams = xcalloc(MAX(wanted->count, 1), sizeof *p->upstreams);
-	for (size_t i = 0; i < wanted->count; i++) {
-		const struct config_address *a = &wanted->items[i];
-		struct upstream *u = &p->upstreams[i];
-		struct buf why = { 0 };
-		list_init(&u->idle);
-		u->text = a->text;
-		u->address_count =
-			net_resolve(a->is_unix, a->host, a->port, u->addresses, UPSTREAM_ADDRESSES, &why);
-		if (u->address_count == 0)
-			log_error("upstream %s has no address: %s", a->text,
-				why.data ? why.data : "none found");
-		buf_clear(&why);
-	}
+	for (size_t i = 0; i < wanted->count; i++)
+		upstream_init(&p->upstreams[i], p, &wanted->items[i]);
 }
 
 void upstreams_clear(struct proxy *p)
 {
 	for (size_t i = 0; i < p->upstream_count; i++) {
-		list_for_each_safe (node, &p->upstreams[i].idle)
+		struct upstream *u = &p->upstreams[i];
+		list_for_each_safe (node, &u->idle)
 			link_free(LIST_ENTRY(node, struct link, node));
+		timer_clear(&u->resolve_timer);
+		lookup_free(u->lookup);
 	}
 	free(p->upstreams);
 	p->upstreams = NULL;
 }
 
-/* The one with the fewest exchanges in flight; among equals each in turn. */
-struct upstream *upstream_pick(struct proxy *p)
+/* --- which one is next --- */
+static uint64_t shun_ns(const struct upstream *u)
+{
+	unsigned doublings = MIN(u->failures - 1, 5);
+	return MIN(shun_first_ns << doublings, shun_most_ns);
+}
+
+void upstream_connected(struct upstream *u)
+{
+	if (u->failures != 0 && u->proxy->upstream_count > 1)
+		log_info("upstream %s accepts connections again", u->text);
+	u->failures = 0;
+	u->shunned_until_ns = 0;
+}
+
+void upstream_failed(struct upstream *u, const char *reason)
+{
+	uint64_t now_ns = clock_now_ns();
+	if (u->failures++ == 0 && u->proxy->upstream_count > 1)
+		log_warn("upstream %s: %s; the others are asked in its place", u->text, reason);
+	u->shunned_until_ns = now_ns + shun_ns(u);
+	if (u->named && now_ns - u->looked_up_at_ns >= resolve_again_ns)
+		upstream_resolve(u);
+}
+
+/* The one with the fewest exchanges in flight; among equals each in turn. Of shunned ones, the one whose time is over first. */
+static bool better(const struct upstream *u, const struct upstream *than, uint64_t now_ns)
+{
+	bool shunned = u->shunned_until_ns > now_ns;
+	if (than == NULL)
+		return true;
+	if (shunned != (than->shunned_until_ns > now_ns))
+		return !shunned;
+	return shunned ? u->shunned_until_ns < than->shunned_until_ns : u->in_flight < than->in_flight;
+}
+
+uint64_t upstream_bit(const struct upstream *u)
+{
+	size_t i = (size_t)(u - u->proxy->upstreams);
+	return UINT64_C(1) << MIN(i, 63);
+}
+
+struct upstream *upstream_pick(struct proxy *p, uint64_t tried)
 {
 	struct upstream *best = NULL;
+	uint64_t now_ns = p->upstream_count > 1 ? clock_now_ns() : 0;
 	for (size_t i = 0; i < p->upstream_count; i++) {
 		struct upstream *u = &p->upstreams[(p->upstream_turn + i) % p->upstream_count];
-		if (u->address_count == 0)
+		if (u->address_count == 0 || tried & upstream_bit(u))
 			continue;
-		if (best == NULL || u->in_flight < best->in_flight)
+		if (better(u, best, now_ns))
 			best = u;
 	}
 	p->upstream_turn++;
+	if (best != NULL && best->failures != 0)
+		best->shunned_until_ns =
+			now_ns + shun_ns(best); /* this one request tries it, no other meanwhile */
 	return best;
-}
-
-/* --- learning when the backend closes what is idle --- */
-enum { VOTES_ENOUGH = 3 };
-
-/* An idle connection was closed by the backend. Those of one restart are all closed at once: only a connection that became
- * idle after the last vote has a vote. */
-static void upstream_learn(struct upstream *u, const struct link *link)
-{
-	uint64_t now_ns = clock_now_ns(), age_ns = now_ns - link->idle_since_ns;
-	uint64_t apart_ns = age_ns > u->guess_ns ? age_ns - u->guess_ns : u->guess_ns - age_ns;
-	if (u->closes_after_ns != 0 || link->idle_since_ns < u->guessed_at_ns)
-		return;
-	bool agrees = u->guess_votes != 0 && apart_ns <= u->guess_ns / 16 + 5 * NS_PER_MS;
-	u->guess_votes = agrees ? u->guess_votes + 1 : 1;
-	u->guess_ns = agrees ? MIN(u->guess_ns, age_ns) : age_ns;
-	u->guessed_at_ns = now_ns;
-	if (u->guess_votes < VOTES_ENOUGH)
-		return;
-	u->closes_after_ns = u->guess_ns;
-	log_info("upstream %s closes idle connections after %.3f s; from now on we close them before it does",
-		u->text, (double)u->guess_ns / NS_PER_S);
-}
-
-/* How long a connection may be idle: a request must not meet the backend's close. 0: no bound. */
-static uint64_t idle_limit_ns(const struct upstream *u, uint64_t configured_ns)
-{
-	uint64_t safe_ns = u->closes_after_ns - u->closes_after_ns / 8;
-	if (u->closes_after_ns == 0)
-		return configured_ns;
-	return configured_ns != 0 ? MIN(configured_ns, safe_ns) : safe_ns;
-}
-
-/* --- what a link's stream tells --- */
-static void link_readable(void *context)
-{
-	struct link *link = context;
-	bool full;
-	if (link->ended)
-		return;
-	enum io_result r = input_fill(&link->input, &link->proxy->blocks, link->stream, &full);
-	if (link->exchange == NULL) {
-		if (r == IO_END)
-			upstream_learn(link->upstream, link);
-		if (r != IO_AGAIN || full)
-			link_free(link); /* closed while idle, or it speaks unasked */
-		return;
-	}
-	if (full) {
-		stream_pause_read(link->stream, true);
-		return;
-	}
-	if (r == IO_END || r == IO_ERROR) {
-		link->ended = true;
-		link->error = r == IO_ERROR ? stream_errno(link->stream) : 0;
-		stream_pause_read(link->stream, true);
-	}
-	if (r != IO_AGAIN)
-		exchange_link_input(link->exchange, r);
-}
-
-static void link_writable(void *context)
-{
-	struct link *link = context;
-	if (link->exchange != NULL)
-		exchange_link_writable(link->exchange);
-}
-
-/* A hang-up while reading is paused needs no hurry: what the backend sent before is read first. */
-static const struct stream_events link_events = { link_readable, link_writable, NULL };
-
-/* --- life --- */
-/* glibc's struct tcp_info ends before tcpi_bytes_acked, which the kernel has had since 4.1, at this offset. */
-enum { TCPI_BYTES_ACKED_AT = 120, TCP_INFO_BYTES = 256, TCP_STATE_CLOSE = 7 };
-
-static bool tcp_acked(const struct link *link, uint64_t *acked, uint8_t *state)
-{
-	char info[TCP_INFO_BYTES];
-	socklen_t len = sizeof info;
-	if (getsockopt(stream_fd(link->stream), IPPROTO_TCP, TCP_INFO, info, &len) != 0)
-		return false;
-	if (len < TCPI_BYTES_ACKED_AT + sizeof *acked)
-		return false;
-	memcpy(acked, info + TCPI_BYTES_ACKED_AT, sizeof *acked);
-	*state = (uint8_t)info[0];
-	return true;
-}
-
-static void link_idle_too_long(void *context)
-{
-	link_free(context);
-}
-
-struct link *link_new(struct proxy *p, struct upstream *u, int fd)
-{
-	struct link *link = xcalloc(1, sizeof *link);
-	uint8_t state;
-	link->proxy = p;
-	link->upstream = u;
-	link->stream = stream_new(p->loop, fd, &link_events, link);
-	link->reader = http_reader_new(HTTP_RESPONSE_MESSAGE, &p->response_limits);
-	timer_init(&link->idle_timer, p->loop, link_idle_too_long, link);
-	if (u->addresses[0].storage.ss_family == AF_UNIX || !tcp_acked(link, &link->acked_at_open, &state))
-		link->acked_at_open = UINT64_MAX;
-	p->counters.upstream_busy++;
-	p->counters.upstream_connects++;
-	return link;
-}
-
-void link_free(struct link *link)
-{
-	struct proxy *p = link->proxy;
-	if (list_linked(&link->node))
-		p->counters.upstream_idle--;
-	else
-		p->counters.upstream_busy--;
-	list_remove(&link->node);
-	timer_clear(&link->idle_timer);
-	stream_free(link->stream);
-	http_reader_free(link->reader);
-	input_clear(&link->input, &p->blocks);
-	loop_defer_free(p->loop, link, free);
-}
-
-void link_give_back(struct link *link)
-{
-	struct proxy *p = link->proxy;
-	link->exchange = NULL;
-	link->sent_bytes += link->sending_bytes;
-	link->sending_bytes = 0;
-	link->idle_since_ns = clock_now_ns();
-	stream_pause_read(link->stream, false);
-	stream_want_writable(link->stream, false);
-	list_push_front(&link->upstream->idle, &link->node);
-	p->counters.upstream_busy--;
-	p->counters.upstream_idle++;
-	uint64_t limit_ns = idle_limit_ns(link->upstream, p->config->timeouts.upstream_idle_ns);
-	if (limit_ns != 0)
-		timer_start(&link->idle_timer, limit_ns);
-}
-
-static bool link_still_open(const struct link *link)
-{
-	uint64_t age_ns = clock_now_ns() - link->idle_since_ns;
-	uint64_t limit_ns = idle_limit_ns(link->upstream, 0);
-	char byte;
-	if (limit_ns != 0 && age_ns >= limit_ns)
-		return false; /* the timer is late, as timers may be */
-	if (age_ns < look_after_ns)
-		return true;
-	return recv(stream_fd(link->stream), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
-}
-
-struct link *link_take_idle(struct upstream *u)
-{
-	struct list_node *node;
-	while ((node = list_first(&u->idle)) != NULL) {
-		struct link *link = LIST_ENTRY(node, struct link, node);
-		if (!link_still_open(link)) {
-			link_free(link);
-			continue;
-		}
-		list_remove(node);
-		timer_stop(&link->idle_timer);
-		http_reader_reset(link->reader);
-		link->proxy->counters.upstream_idle--;
-		link->proxy->counters.upstream_busy++;
-		link->proxy->counters.upstream_reuses++;
-		return link;
-	}
-	return NULL;
-}
-
-/* Whether it is certain that no byte of this exchange reached the backend's process, so that any method may be sent again.
- *
- * TCP: the FIN acknowledges all that had arrived before it. If nothing of ours was acknowledged and the kernel then closed
- * the connection, our bytes met a socket that was gone already. ECONNRESET proves nothing: acknowledgements are delayed.
- * Either kind: a send that fails with its first byte queued nothing. */
-bool link_never_delivered(const struct link *link, bool nothing_written)
-{
-	uint64_t acked;
-	uint8_t state;
-	if (nothing_written)
-		return true;
-	if (link->error != 0 || link->acked_at_open == UINT64_MAX || !tcp_acked(link, &acked, &state))
-		return false;
-	return state == TCP_STATE_CLOSE && acked == link->acked_at_open + link->sent_bytes;
 }

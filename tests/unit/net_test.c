@@ -75,6 +75,46 @@ static void test_posts_all_arrive(void **state)
 	assert_int_equal(posted, 2000);
 }
 
+/* --- lookups --- */
+struct looked_up {
+	unsigned calls;
+	size_t count;
+	bool reason;
+};
+
+static void note_lookup(void *context, const struct net_address *addresses, size_t count, const char *why)
+{
+	struct looked_up *found = context;
+	found->calls++;
+	found->count = count;
+	found->reason = why[0] != '\0';
+	for (size_t i = 0; i < count; i++)
+		assert_true(addresses[i].len != 0);
+	loop_stop(loop);
+}
+
+/* A name is looked up beside the running loop: its addresses come, or none and the reason; a cancelled one is silent. */
+static void test_lookup(void **state)
+{
+	struct looked_up found = { 0 }, failed = { 0 }, cancelled = { 0 };
+	char label[80];
+	(void)state;
+	lookup_free(lookup_new(loop, "localhost", 80, note_lookup, &cancelled));
+	assert_non_null(lookup_new(loop, "localhost", 80, note_lookup, &found));
+	loop_run(loop);
+	assert_int_equal(found.calls, 1);
+	assert_in_range(found.count, 1, LOOKUP_ADDRESSES);
+
+	memset(label, 'a', sizeof label - 1); /* longer than a label may be: no server is asked */
+	label[sizeof label - 1] = '\0';
+	assert_non_null(lookup_new(loop, label, 80, note_lookup, &failed));
+	loop_run(loop);
+	assert_int_equal(failed.calls, 1);
+	assert_int_equal(failed.count, 0);
+	assert_true(failed.reason);
+	assert_int_equal(cancelled.calls, 0);
+}
+
 /* --- deferred frees --- */
 static bool freed;
 static bool freed_during_callback;
@@ -574,6 +614,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_posts_all_arrive),
+		TEST(test_lookup),
 		TEST(test_deferred_free_waits_for_the_turn),
 		TEST(test_timers_fire_in_order),
 		TEST(test_timer_stop_and_restart),

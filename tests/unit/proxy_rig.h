@@ -189,11 +189,12 @@ static inline void *rig_thread(void *context)
 	return NULL;
 }
 
-/* flags: pairs of config keys and values, NULL at the end; may be NULL. */
-static inline struct rig *rig_new_with(bool unix_front, bool unix_back, const char *const *flags)
+/* flags: pairs of config keys and values, NULL at the end; may be NULL. others: further upstreams as ",host:port..." */
+static inline struct rig *rig_new_beside(
+	const char *others, bool unix_front, bool unix_back, const char *const *flags)
 {
 	struct rig *rig = xcalloc(1, sizeof *rig);
-	char upstream[128];
+	char upstream[256];
 	const char *pairs[40] = { "upstream", upstream, "capture.enabled", "false" };
 	size_t count = 4;
 	struct buf errors = { 0 };
@@ -204,6 +205,7 @@ static inline struct rig *rig_new_with(bool unix_front, bool unix_back, const ch
 	rig->listen_fd = listen_somewhere(unix_front, rig->unix_path, &rig->at);
 	rig->backend_fd = listen_somewhere(unix_back, rig->backend_unix_path, &rig->backend_at);
 	net_address_text(&rig->backend_at, upstream, sizeof upstream);
+	strncat(upstream, others, sizeof upstream - strlen(upstream) - 1);
 	while (flags != NULL && *flags != NULL)
 		pairs[count++] = *flags++;
 	struct config_source source = { .flags = pairs, .flag_count = count / 2 };
@@ -216,6 +218,11 @@ static inline struct rig *rig_new_with(bool unix_front, bool unix_back, const ch
 	proxy_listen(rig->proxy, rig->listen_fd);
 	pthread_create(&rig->thread, NULL, rig_thread, rig);
 	return rig;
+}
+
+static inline struct rig *rig_new_with(bool unix_front, bool unix_back, const char *const *flags)
+{
+	return rig_new_beside("", unix_front, unix_back, flags);
 }
 
 static inline struct rig *rig_new(const char *const *flags)
@@ -266,15 +273,20 @@ static inline int client_connect(struct rig *rig)
 	return fd;
 }
 
-static inline int backend_accept(struct rig *rig)
+static inline int accept_at(int listen_fd)
 {
-	struct pollfd p = { .fd = rig->backend_fd, .events = POLLIN };
+	struct pollfd p = { .fd = listen_fd, .events = POLLIN };
 	if (poll(&p, 1, WAIT_S * 1000) != 1)
 		fail_msg("the proxy did not connect to the backend");
-	int fd = accept4(rig->backend_fd, NULL, NULL, SOCK_CLOEXEC);
+	int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
 	assert_true(fd >= 0);
 	bound_waits(fd);
 	return fd;
+}
+
+static inline int backend_accept(struct rig *rig)
+{
+	return accept_at(rig->backend_fd);
 }
 
 static inline bool backend_has_connection(struct rig *rig)
