@@ -104,6 +104,8 @@ struct config {
 		uint32_t headers;
 		uint64_t body_bytes; /* 0: no bound */
 		uint32_t connections;
+		uint32_t upstream_connections; /* 0: no bound */
+		uint32_t queue;
 	} limits;
 
 	struct { /* ns; 0: no bound */
@@ -112,6 +114,7 @@ struct config {
 		uint64_t connect_ns;
 		uint64_t resolve_ns; /* 0: looked up again only when it cannot be connected to */
 		uint64_t response_ns;
+		uint64_t queue_ns;
 		uint64_t stream_idle_ns;
 		uint64_t upstream_idle_ns;
 		uint64_t drain_ns;

@@ -23,7 +23,8 @@ struct proxy_observer {
 struct proxy_counters {
 	uint64_t outcomes[OUTCOME_COUNT];
 	uint64_t clients_accepted;
-	uint32_t clients, exchanges;           /* open now */
+	uint32_t clients, exchanges; /* open now */
+	uint32_t queued;             /* of the exchanges: they wait for limits.upstream_connections */
 	uint32_t upstream_idle, upstream_busy; /* connections now */
 	uint64_t upstream_connects, upstream_reuses;
 };

@@ -264,6 +264,19 @@ const struct config_row config_rows[] = {
 		.min = 1,
 		.max = 1000000,
 		.doc = "The most clients connected at one time." },
+	{ .key = "limits.upstream_connections",
+		A_NUMBER(limits.upstream_connections),
+		.def = "0",
+		.max = 1000000,
+		.doc = "The most connections to each upstream at one time, and so the most requests it works on; further "
+		       "requests wait their turn. Each of several workers has an equal share, at least one. 0 takes the bound "
+		       "away." },
+	{ .key = "limits.queue",
+		A_NUMBER(limits.queue),
+		.def = "1000",
+		.max = 1000000,
+		.doc = "The most requests of each worker that wait because of limits.upstream_connections. Further ones are "
+		       "answered with 503 and Retry-After." },
 
 	{ .key = "timeouts.header",
 		A_DURATION(timeouts.header),
@@ -291,6 +304,11 @@ const struct config_row config_rows[] = {
 		.def = "0s",
 		.max = DAY,
 		.doc = "The time the application has to begin its answer, once the request was sent." },
+	{ .key = "timeouts.queue",
+		A_DURATION(timeouts.queue),
+		.def = "5s",
+		.max = DAY,
+		.doc = "How long a request waits because of limits.upstream_connections before it is answered with 503." },
 	{ .key = "timeouts.stream_idle",
 		A_DURATION(timeouts.stream_idle),
 		.def = "0s",

@@ -110,7 +110,7 @@ static void client_refuse(struct client *c, uint16_t status, const char *sentenc
 	proxy_count(p, outcome);
 	log_debug("client %s refused with %u: %s", c->address, status, sentence);
 	http_write_error(&answer, status, outcomes[outcome].name, sentence, request_id,
-		heads_extra_refused(p, clock_now_ns() - began_ns, request_id), true, false,
+		heads_extra_refused(p, clock_now_ns() - began_ns, request_id, status), true, false,
 		p->config->error_body == CONFIG_ERROR_PLAIN);
 	struct iovec part = { answer.data, answer.len };
 	if (stream_write(c->stream, &part, 1, &written) == IO_OK)

@@ -2,6 +2,7 @@
  *
  *   NEW -> BEGUN -> CONNECTING -> SENDING -> WAITING -> RESPONDING -> ENDED
  *             \____pool hit_____/      \______early_____/    |  \---> TUNNEL -> ENDED
+ *             \__QUEUED__/
  *          any of them before RESPONDING -> ANSWERING -> ENDED         (an answer of our own)
  *          any of them -> ENDED                                        (cut)
  *
@@ -20,7 +21,7 @@
 enum { RESTING_MAX = 64 };
 
 /* Which clock runs in a state. */
-enum clock { CLOCK_NONE, CLOCK_RESPONSE, CLOCK_STREAM };
+enum clock { CLOCK_NONE, CLOCK_QUEUE, CLOCK_RESPONSE, CLOCK_STREAM };
 
 static const struct exchange_state_row {
 	const char *name;
@@ -30,18 +31,21 @@ static const struct exchange_state_row {
 } states[X_STATE_COUNT] = {
 	[X_NEW] = { "new", 0, MARK_COUNT, CLOCK_NONE },
 	[X_BEGUN] = { "begun", 1u << X_NEW, MARK_REQUEST_HEAD, CLOCK_NONE },
-	[X_CONNECTING] = { "connecting", 1u << X_BEGUN | 1u << X_SENDING | 1u << X_WAITING,
+	[X_QUEUED] = { "queued", 1u << X_BEGUN | 1u << X_CONNECTING, MARK_COUNT, CLOCK_QUEUE },
+	[X_CONNECTING] = { "connecting", 1u << X_BEGUN | 1u << X_QUEUED | 1u << X_SENDING | 1u << X_WAITING,
 		MARK_CONNECT_BEGIN, CLOCK_NONE },
-	[X_SENDING] = { "sending", 1u << X_BEGUN | 1u << X_CONNECTING, MARK_UPSTREAM, CLOCK_STREAM },
+	[X_SENDING] = { "sending", 1u << X_BEGUN | 1u << X_QUEUED | 1u << X_CONNECTING, MARK_UPSTREAM,
+		CLOCK_STREAM },
 	[X_WAITING] = { "waiting", 1u << X_SENDING, MARK_REQUEST_SENT, CLOCK_RESPONSE },
 	[X_RESPONDING] = { "responding", 1u << X_SENDING | 1u << X_WAITING, MARK_RESPONSE_HEAD,
 		CLOCK_STREAM },
-	[X_ANSWERING] = { "answering", 1u << X_BEGUN | 1u << X_CONNECTING | 1u << X_SENDING | 1u << X_WAITING,
+	[X_ANSWERING] = { "answering",
+		1u << X_BEGUN | 1u << X_QUEUED | 1u << X_CONNECTING | 1u << X_SENDING | 1u << X_WAITING,
 		MARK_RESPONSE_HEAD, CLOCK_STREAM },
 	[X_TUNNEL] = { "tunnel", 1u << X_RESPONDING, MARK_COUNT, CLOCK_STREAM },
 	[X_ENDED] = { "ended",
-		1u << X_BEGUN | 1u << X_CONNECTING | 1u << X_SENDING | 1u << X_WAITING | 1u << X_RESPONDING |
-			1u << X_ANSWERING | 1u << X_TUNNEL,
+		1u << X_BEGUN | 1u << X_QUEUED | 1u << X_CONNECTING | 1u << X_SENDING | 1u << X_WAITING |
+			1u << X_RESPONDING | 1u << X_ANSWERING | 1u << X_TUNNEL,
 		MARK_END, CLOCK_NONE },
 };
 
@@ -53,6 +57,8 @@ void exchange_mark(struct exchange *x, enum mark mark)
 static uint64_t clock_delay_ns(const struct exchange *x)
 {
 	switch (states[x->state].clock) {
+	case CLOCK_QUEUE:
+		return x->proxy->config->timeouts.queue_ns;
 	case CLOCK_RESPONSE:
 		return x->proxy->config->timeouts.response_ns;
 	case CLOCK_STREAM:
@@ -78,6 +84,8 @@ void exchange_enter(struct exchange *x, enum exchange_state next)
 	if (log_enabled(LOG_DEBUG))
 		log_debug("x=%llx %s -> %s", (unsigned long long)x->record->id, states[x->state].name,
 			row->name);
+	if (x->state == X_QUEUED)
+		waiting_leave(x);
 	x->state = next;
 	if (row->mark != MARK_COUNT)
 		exchange_mark(x, row->mark);
@@ -94,6 +102,9 @@ static void clock_ran_out(void *context)
 {
 	struct exchange *x = context;
 	switch (x->state) {
+	case X_QUEUED:
+		response_fail(x, OUTCOME_OVERLOAD, "no backend had room within timeouts.queue");
+		break;
 	case X_SENDING:
 		if (half_pending(&x->request))
 			response_fail(x, OUTCOME_TIMEOUT_RESPONSE, "the backend does not take the request");
@@ -197,10 +208,12 @@ static struct exchange *exchange_new(struct client *c, const struct http_head *h
 }
 
 /* From here on it is this backend's; NULL: nobody's. */
-static void exchange_assign(struct exchange *x, struct upstream *u)
+void exchange_assign(struct exchange *x, struct upstream *u)
 {
-	if (x->upstream != NULL)
+	if (x->upstream != NULL) {
 		x->upstream->in_flight--;
+		waiting_advance_soon(x->proxy);
+	}
 	x->upstream = u;
 	x->connect_tries = 0;
 	if (u == NULL)
@@ -217,9 +230,10 @@ void exchange_begin(struct client *c, const struct http_head *head)
 	x->record = record_new();
 	heads_begin_record(x, head);
 	exchange_enter(x, X_BEGUN);
-	exchange_assign(x, upstream_pick(p, 0));
-	if (x->upstream != NULL)
-		heads_forward_request(x, head, &x->request.head);
+	bool full = p->counters.queued != 0; /* then it stands behind those */
+	if (!full)
+		exchange_assign(x, upstream_pick(p, 0, &full));
+	heads_forward_request(x, head, &x->request.head);
 	if (p->observer.began != NULL)
 		p->observer.began(p->observer.context, x->record);
 
@@ -228,6 +242,8 @@ void exchange_begin(struct client *c, const struct http_head *head)
 		return;
 	if (x->upstream != NULL)
 		exchange_connect(x);
+	else if (full)
+		waiting_join(x);
 	else
 		response_fail(x, OUTCOME_UPSTREAM_UNRESOLVED, NULL);
 }
@@ -258,10 +274,15 @@ static bool own_want(int error)
 static bool connect_elsewhere(struct exchange *x)
 {
 	x->tried_upstreams |= upstream_bit(x->upstream);
-	struct upstream *next = upstream_pick(x->proxy, x->tried_upstreams);
-	if (next == NULL)
+	bool full;
+	struct upstream *next = upstream_pick(x->proxy, x->tried_upstreams, &full);
+	if (next == NULL && !full)
 		return false;
 	exchange_assign(x, next);
+	if (next == NULL) {
+		waiting_join(x);
+		return true;
+	}
 	struct link *link = x->replayed ? NULL : link_take_idle(next);
 	if (link != NULL)
 		exchange_attach(x, link, true);
@@ -357,8 +378,7 @@ static void exchange_end(struct exchange *x)
 	if (x->link != NULL && x->response.input != NULL)
 		half_next_batch(&x->response);
 	exchange_drop_link(x);
-	if (x->upstream != NULL)
-		x->upstream->in_flight--;
+	exchange_assign(x, NULL);
 	r->request_bytes = x->request.body_bytes;
 	r->outcome = x->outcome;
 	proxy_count(p, r->outcome);

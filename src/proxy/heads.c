@@ -149,7 +149,7 @@ void heads_forward_request(struct exchange *x, const struct http_head *head, str
 	char trace[55];
 	/* A proxy before us knows how its client came; only where nothing is said we say it. */
 	struct http_forward add = {
-		.host = host_of(x->upstream),
+		.host = host_of(x->upstream != NULL ? x->upstream : x->proxy->upstreams),
 		.forwarded_for = forwarded_for(x, head),
 		.request_id = slice_of(x->record->request_id),
 		.traceparent = traceparent(x, trace),
@@ -233,6 +233,13 @@ static void add_request_id(struct proxy *p, const char *request_id)
 	buf_add(&p->extra, "\r\n", 2);
 }
 
+/* What is too much now may be little in a second. */
+static void add_retry_after(struct proxy *p, uint16_t status)
+{
+	if (status == 503)
+		buf_add_str(&p->extra, "Retry-After: 1\r\n");
+}
+
 static bool wants_response_time(struct proxy *p, const struct http_head *from, struct slice *drop_name)
 {
 	enum config_existing existing = p->config->response_time.existing;
@@ -259,14 +266,17 @@ struct slice heads_extra(
 		add_server_timing(p, r, took_ns);
 	if (from == NULL || find(from, HTTP_X_REQUEST_ID) == NULL)
 		add_request_id(p, r->request_id);
+	if (from == NULL)
+		add_retry_after(p, r->status);
 	return (struct slice){ p->extra.data, p->extra.len };
 }
 
-struct slice heads_extra_refused(struct proxy *p, uint64_t took_ns, const char *request_id)
+struct slice heads_extra_refused(struct proxy *p, uint64_t took_ns, const char *request_id, uint16_t status)
 {
 	buf_reset(&p->extra);
 	if (p->response_time_name.len != 0)
 		add_response_time(p, took_ns);
 	add_request_id(p, request_id);
+	add_retry_after(p, status);
 	return (struct slice){ p->extra.data, p->extra.len };
 }

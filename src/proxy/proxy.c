@@ -33,6 +33,7 @@ struct proxy *proxy_new(struct loop *l, const struct config *config, const struc
 	timer_init(&p->complaint_pause, l, complaint_pause_over, p);
 	p->response_time_name = slice_of(config->response_time.header);
 	trust_init(&p->trust, config);
+	waiting_init(p);
 	upstreams_init(p);
 	return p;
 }
@@ -152,6 +153,7 @@ void proxy_free(struct proxy *p)
 	cut_all(p);
 	timer_clear(&p->drain_timer);
 	timer_clear(&p->complaint_pause);
+	waiting_clear(p);
 	upstreams_clear(p);
 	trust_clear(&p->trust);
 	exchanges_clear(p);

@@ -132,8 +132,8 @@ struct link {
 	int error;              /* errno of an RST */
 };
 
-/* tried: bits of those that are not to be taken. NULL: there is none left. */
-struct upstream *upstream_pick(struct proxy *p, uint64_t tried);
+/* tried: bits of those that are not to be taken. NULL: there is none left; *full says that one will have room again. */
+struct upstream *upstream_pick(struct proxy *p, uint64_t tried, bool *full);
 uint64_t upstream_bit(const struct upstream *u);
 void upstream_connected(struct upstream *u);
 void upstream_failed(struct upstream *u, const char *reason);
@@ -183,6 +183,7 @@ void client_drain(struct client *c);
 enum exchange_state {
 	X_NEW,
 	X_BEGUN,      /* head checked and rewritten */
+	X_QUEUED,     /* waits until a backend has room */
 	X_CONNECTING, /* waits for a new connection */
 	X_SENDING,    /* writes the request */
 	X_WAITING,    /* request sent; no answer yet */
@@ -195,6 +196,7 @@ enum exchange_state {
 
 struct exchange {
 	struct exchange *next_resting;
+	struct list_node node; /* in proxy->queue */
 	struct proxy *proxy;
 	struct client *client;
 	struct upstream *upstream; /* NULL: none has an address */
@@ -240,6 +242,15 @@ void exchange_cut(
 	struct exchange *x, enum outcome outcome, const char *reason); /* both sides are closed now */
 void exchange_drop_link(struct exchange *x);
 void exchanges_clear(struct proxy *p);
+
+void exchange_assign(struct exchange *x, struct upstream *u);
+
+/* waiting.c: requests that wait until a backend has room */
+void waiting_init(struct proxy *p);
+void waiting_clear(struct proxy *p);
+void waiting_join(struct exchange *x);
+void waiting_leave(struct exchange *x);
+void waiting_advance_soon(struct proxy *p); /* something has changed that may give room */
 
 /* request.c */
 void request_take_in(struct exchange *x);
@@ -287,7 +298,7 @@ void heads_begin_record(struct exchange *x, const struct http_head *head);
 struct slice heads_extra(
 	struct proxy *p, const struct record *r, const struct http_head *from, struct slice *drop_name);
 /* The same for an answer to a request that never became an exchange. */
-struct slice heads_extra_refused(struct proxy *p, uint64_t took_ns, const char *request_id);
+struct slice heads_extra_refused(struct proxy *p, uint64_t took_ns, const char *request_id, uint16_t status);
 void request_id_new(char out[33]);
 
 /* --- proxy.c --- */
@@ -312,6 +323,9 @@ struct proxy {
 	struct upstream *upstreams;
 	size_t upstream_count;
 	size_t upstream_turn;
+	unsigned upstream_share; /* of limits.upstream_connections; 0: no bound */
+	struct list queue;       /* of struct exchange, oldest first; counters.queued of them */
+	struct timer queue_timer;
 
 	struct exchange *resting_exchanges;
 	size_t resting_count;

@@ -59,6 +59,7 @@ static void upstream_move(struct upstream *u, const struct net_address *addresse
 	u->shunned_until_ns = 0;
 	list_for_each_safe (node, &u->idle)
 		link_free(LIST_ENTRY(node, struct link, node));
+	waiting_advance_soon(u->proxy);
 }
 
 static void upstream_resolved(
@@ -174,17 +175,30 @@ uint64_t upstream_bit(const struct upstream *u)
 	return UINT64_C(1) << MIN(i, 63);
 }
 
-struct upstream *upstream_pick(struct proxy *p, uint64_t tried)
+static bool has_room(const struct upstream *u)
+{
+	return u->proxy->upstream_share == 0 || u->in_flight < u->proxy->upstream_share;
+}
+
+struct upstream *upstream_pick(struct proxy *p, uint64_t tried, bool *full)
 {
 	struct upstream *best = NULL;
 	uint64_t now_ns = p->upstream_count > 1 ? clock_now_ns() : 0;
+	bool fine_one_full = false;
+	*full = false;
 	for (size_t i = 0; i < p->upstream_count; i++) {
 		struct upstream *u = &p->upstreams[(p->upstream_turn + i) % p->upstream_count];
 		if (u->address_count == 0 || tried & upstream_bit(u))
 			continue;
-		if (better(u, best, now_ns))
+		if (!has_room(u)) {
+			*full = true;
+			fine_one_full |= u->shunned_until_ns <= now_ns;
+		} else if (better(u, best, now_ns)) {
 			best = u;
+		}
 	}
+	if (best != NULL && fine_one_full && best->shunned_until_ns > now_ns)
+		return NULL; /* it is better to wait for one that works */
 	p->upstream_turn++;
 	if (best != NULL && best->failures != 0)
 		best->shunned_until_ns =

@@ -258,6 +258,120 @@ static void test_connections_end_when_the_name_moves(void **state)
 	rig_free(rig);
 }
 
+/* --- the queue --- */
+static unsigned rig_queued(struct rig *rig)
+{
+	return rig_counters(rig).queued;
+}
+
+static void wait_queued(struct rig *rig, unsigned count)
+{
+	uint64_t until_ns = clock_now_ns() + WAIT_S * NS_PER_S;
+	while (rig_queued(rig) != count)
+		if (clock_now_ns() > until_ns)
+			fail_msg("%u requests wait, not %u", rig_queued(rig), count);
+}
+
+static int ask(struct rig *rig)
+{
+	int client = client_connect(rig);
+	send_text(client, GET_SLASH);
+	return client;
+}
+
+static void expect_overload(struct rig *rig, int client)
+{
+	const char *head = read_head(client);
+	expect_contains(head, "HTTP/1.1 503 ");
+	expect_contains(head, "\r\nRetry-After: 1\r\n");
+	rig_expect_outcome(rig, OUTCOME_OVERLOAD);
+	close(client);
+}
+
+/* A backend with room for one: the second request waits and is served over the same connection, its waiting told as queue
+ * time; the third, for whom the queue has no place, gets 503 with Retry-After at once; who leaves the queue leaves no trace. */
+static void test_queue(void **state)
+{
+	const char *flags[] = { "limits.upstream_connections", "1", "limits.queue", "1", NULL };
+	struct rig *rig = rig_new(flags);
+	uint64_t queue_ns;
+	(void)state;
+	int first = ask(rig), backend = backend_accept(rig);
+	read_head(backend);
+	int second = ask(rig);
+	wait_queued(rig, 1);
+	expect_overload(rig, ask(rig));
+	close(second);
+	wait_queued(rig, 0);
+	rig_expect_outcome(rig, OUTCOME_CLIENT_ABORT);
+	second = ask(rig);
+	wait_queued(rig, 1);
+
+	uint64_t told_ns = clock_now_ns();
+	send_text(backend, OK_EMPTY);
+	expect_contains(read_head(first), "200 OK");
+	rig_expect_outcome(rig, OUTCOME_OK);
+	answer(second, backend);
+	struct record *r = rig_record(rig);
+	assert_int_equal(r->outcome, OUTCOME_OK);
+	assert_true(r->upstream_reused);
+	assert_true(timeline_phase_ns(&r->timeline, PHASE_QUEUE, &queue_ns));
+	assert_true(r->timeline.at[MARK_REQUEST_HEAD] < told_ns && r->timeline.at[MARK_UPSTREAM] > told_ns);
+	assert_int_equal(queue_ns, r->timeline.at[MARK_UPSTREAM] - r->timeline.at[MARK_REQUEST_HEAD]);
+	record_free(r);
+	assert_false(backend_has_connection(rig));
+	close(first);
+	close(second);
+	close(backend);
+	rig_wait_at_rest(rig, 0);
+	rig_free(rig);
+}
+
+/* Who waited for timeouts.queue gets 503; what still waits when the proxy is freed is cut. */
+static void test_queue_timeout(void **state)
+{
+	const char *flags[] = { "limits.upstream_connections", "1", "timeouts.queue", "50ms", NULL };
+	struct rig *rig = rig_new(flags);
+	(void)state;
+	int first = ask(rig), backend = backend_accept(rig);
+	read_head(backend);
+	expect_overload(rig, ask(rig));
+	assert_int_equal(rig_queued(rig), 0);
+	int left = ask(rig);
+	rig_free(rig);
+	close(first);
+	close(left);
+	close(backend);
+}
+
+/* Of two backends one refuses and the other is full: the request waits for the one that works, and is not failed. */
+static void test_queue_behind_the_one_that_works(void **state)
+{
+	const char *flags[] = { "limits.upstream_connections", "1", NULL };
+	struct second b;
+	(void)state;
+	second_open(&b);
+	struct rig *rig = rig_new_beside(b.text, false, false, flags);
+	second_close(&b);
+	int clients[3] = { ask(rig) }, backend = backend_accept(rig);
+	read_head(backend);
+	clients[1] = ask(rig);
+	wait_queued(rig, 1);
+	clients[2] = ask(rig);
+	wait_queued(rig, 2);
+	for (int i = 0; i < 3; i++) {
+		if (i > 0)
+			read_head(backend);
+		send_text(backend, OK_EMPTY);
+		expect_contains(read_head(clients[i]), "200 OK");
+		rig_expect_outcome(rig, OUTCOME_OK);
+		close(clients[i]);
+	}
+	close(backend);
+	rig_wait_at_rest(rig, 0);
+	rig_free(rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -266,6 +380,9 @@ int main(void)
 		cmocka_unit_test(test_all_refuse),
 		cmocka_unit_test(test_name_is_looked_up_again),
 		cmocka_unit_test(test_connections_end_when_the_name_moves),
+		cmocka_unit_test(test_queue),
+		cmocka_unit_test(test_queue_timeout),
+		cmocka_unit_test(test_queue_behind_the_one_that_works),
 	};
 	struct log_settings quiet = { .level = LOG_ERROR, .role = "test" };
 	log_setup(&quiet);
