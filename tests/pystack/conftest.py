@@ -56,7 +56,7 @@ def pytest_generate_tests(metafunc):
     if "python" in metafunc.fixturenames:
         metafunc.parametrize("python", GOOD, ids=name_of)
     if "other_python" in metafunc.fixturenames:
-        metafunc.parametrize("other_python", OTHERS, ids=name_of)
+        metafunc.parametrize("other_python", OTHERS, ids=[name_of(each) for each in OTHERS])
 
 
 def until(question, what, seconds=20):
