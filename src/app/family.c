@@ -28,29 +28,49 @@ static const uint64_t silence_grace_ns = 2 * NS_PER_S; /* a sampler younger than
 
 /* --- listening sockets --- */
 
-/* The socket that the old family has on this address for this loop, as a descriptor of our own; -1: none. */
-static int listener_share(const struct family *old, const struct config_address *a, size_t worker)
+/* Sockets per address: one for each loop; after a reload that takes loops away as many as before, because connections wait
+ * in each of them. */
+static size_t sockets_of(const struct family *f)
 {
-	if (old == NULL || worker >= old->config->workers)
+	return f->listener_count / f->config->listen.count;
+}
+
+static size_t sockets_wanted(const struct config *c, const struct family *old)
+{
+	return old != NULL ? MAX(c->workers, sockets_of(old)) : c->workers;
+}
+
+static int descriptor_again(int fd)
+{
+	return fcntl(fd, F_DUPFD_CLOEXEC, 3);
+}
+
+/* The n-th socket that the old family has on this address, as a descriptor of our own; -1: it has none. The kernel gives an
+ * address to further sockets only if the first one allowed it: where there are too few, loops share them. */
+static int listener_inherit(const struct family *old, const struct config_address *a, size_t n)
+{
+	if (old == NULL)
 		return -1;
 	const struct config_addresses *theirs = &old->config->listen;
 	for (size_t i = 0; i < theirs->count; i++)
 		if (strcmp(theirs->items[i].text, a->text) == 0)
-			return fcntl(old->listeners[worker * theirs->count + i], F_DUPFD_CLOEXEC, 3);
+			return descriptor_again(old->listeners[n % sockets_of(old) * theirs->count + i]);
 	return -1;
 }
 
 static bool listeners_open(struct family *f, const struct family *old)
 {
 	const struct config *c = f->config;
-	size_t addresses = c->listen.count;
-	f->listeners = xcalloc(c->workers * addresses, sizeof *f->listeners);
-	for (size_t i = 0; i < c->workers * addresses; i++) {
+	size_t addresses = c->listen.count, count = sockets_wanted(c, old) * addresses;
+	f->listeners = xcalloc(count, sizeof *f->listeners);
+	for (size_t i = 0; i < count; i++) {
 		const struct config_address *a = &c->listen.items[i % addresses];
+		size_t fresh = a->is_unix ? 1 : c->workers; /* a path has one socket: the loops share it */
 		struct buf why = { 0 };
-		int fd = listener_share(old, a, i / addresses);
-		if (fd < 0 && a->is_unix && i >= addresses) /* a path has one socket: the loops share it */
-			fd = fcntl(f->listeners[i % addresses], F_DUPFD_CLOEXEC, 3);
+		int fd = listener_inherit(old, a, i / addresses);
+		if (fd < 0 && i / addresses >= fresh)
+			fd = descriptor_again(
+				f->listeners[i / addresses % fresh * addresses + i % addresses]);
 		if (fd < 0)
 			fd = net_listen(a->is_unix, a->host, a->port, c->workers > 1, &why);
 		if (fd < 0) {

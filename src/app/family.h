@@ -41,7 +41,7 @@ struct family {
 	char *const *argv; /* of the whole program; lent */
 	struct config *config;
 	int config_fd;
-	int *listeners; /* [workers][addresses] */
+	int *listeners; /* [workers, or more: see sockets_of][addresses] */
 	size_t listener_count;
 	int control; /* to the proxy; -1 while it is down */
 	struct child proxy, sampler;

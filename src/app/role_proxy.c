@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <slowproxy/base/clock.h>
@@ -84,6 +85,13 @@ static void tell_parent_when_silent(void *context)
 	timer_start(&t->watchdog, NS_PER_S);
 }
 
+static bool is_listening(int fd)
+{
+	int yes = 0;
+	socklen_t len = sizeof yes;
+	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &yes, &len) == 0 && yes;
+}
+
 static void loop_thread_open(struct proxy_role *role, uint32_t index)
 {
 	struct loop_thread *t = &role->threads[index];
@@ -96,10 +104,12 @@ static void loop_thread_open(struct proxy_role *role, uint32_t index)
 	t->loop = loop_new();
 	t->capture = capture_new(t->loop, c, c->capture.enabled ? FD_PROXY_CHANNELS + (int)index : -1, &sink);
 	t->proxy = proxy_new(t->loop, c, &observer);
-	int first = FD_PROXY_CHANNELS + (c->capture.enabled ? (int)c->workers : 0) +
-		    (int)(index * c->listen.count);
-	for (size_t i = 0; i < c->listen.count; i++)
-		proxy_listen(t->proxy, first + (int)i);
+	/* A set of sockets for each loop; more sets than loops go round. They are the last descriptors we were given, and
+	 * nothing else that listens may follow them. */
+	int first = FD_PROXY_CHANNELS + (c->capture.enabled ? (int)c->workers : 0);
+	for (int i = 0; is_listening(first + i); i++)
+		if ((size_t)i / c->listen.count % c->workers == index)
+			proxy_listen(t->proxy, first + i);
 	timer_init(&t->watchdog, t->loop, tell_parent_when_silent, t);
 	if (c->capture.enabled)
 		timer_start(&t->watchdog, NS_PER_S);
