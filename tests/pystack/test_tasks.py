@@ -28,13 +28,12 @@ async def waits(): await asyncio.sleep(3600)
 async def main():
     t = asyncio.create_task(waits(), name="waits")
     await asyncio.sleep(0.05)
-    print("ready", flush=True)
-    time.sleep(3600)
+    print("ready", flush=True); time.sleep(3600)
 asyncio.run(main(), debug=False)
 """).ready()
     document = dump(app.pid)
     assert list(tasks_of(document)) == ["waits"]
-    assert frames_of(document["threads"][0])[0] == ("main", 8)
+    assert frames_of(document["threads"][0])[0] == ("main", 7)
 
 
 def test_ten_thousand_tasks(python, start):
