@@ -1,7 +1,4 @@
-/* rhythm.c - regular instants with a little jitter, and a purse.
- *
- *   beat     |         |         |         |        absolute: a late tick does not make the next one late
- *   tick      x       x           x       x         +-10 %, so that work with the same period does not hide
+/* rhythm.c - a beat (base/beat.h), and a purse.
  *
  * The purse: the process may spend 5 % of one core. Looking at a thousand tasks costs most, so that is done less often
  * first: every 2nd, 4th .. 16th tick. Only then the whole rate is halved.
@@ -29,16 +26,8 @@ static uint64_t cpu_ns(void)
 
 void rhythm_init(struct rhythm *r, uint32_t rate_hz)
 {
-	*r = (struct rhythm){ .period_ns = NS_PER_S / MAX(rate_hz, 1u), .random = 2463534242u };
-}
-
-/* xorshift: against aliasing, not against people. */
-static uint32_t random_next(struct rhythm *r)
-{
-	r->random ^= r->random << 13;
-	r->random ^= r->random >> 17;
-	r->random ^= r->random << 5;
-	return r->random;
+	*r = (struct rhythm){ .period_ns = NS_PER_S / MAX(rate_hz, 1u) };
+	beat_init(&r->beat, r->period_ns);
 }
 
 static uint64_t period_now(const struct rhythm *r)
@@ -48,7 +37,7 @@ static uint64_t period_now(const struct rhythm *r)
 
 void rhythm_begin(struct rhythm *r, uint64_t now_ns)
 {
-	r->beat_ns = r->next_ns = now_ns;
+	beat_begin(&r->beat, now_ns);
 	r->since_ns = now_ns;
 	r->cpu_since_ns = cpu_ns();
 }
@@ -79,13 +68,8 @@ static bool purse_check(struct rhythm *r, uint64_t now_ns)
 bool rhythm_done(struct rhythm *r, uint64_t now_ns)
 {
 	bool changed = purse_check(r, now_ns);
-	uint64_t period = period_now(r);
 	r->tick_count++;
-	r->beat_ns += period;
-	if (r->beat_ns <= now_ns) /* late by more than a period: the missed ones stay missed */
-		r->beat_ns += ((now_ns - r->beat_ns) / period + 1) * period;
-	uint64_t jitter = period / 5;
-	r->next_ns = r->beat_ns - jitter / 2 + (jitter != 0 ? random_next(r) % jitter : 0);
+	beat_next(&r->beat, period_now(r), now_ns);
 	return changed;
 }
 

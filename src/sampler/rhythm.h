@@ -5,13 +5,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <slowproxy/base/beat.h>
+
 struct rhythm {
 	uint64_t period_ns; /* as configured */
-	uint64_t beat_ns;   /* the regular instant the next tick belongs to */
-	uint64_t next_ns;   /* the same with its jitter */
+	struct beat beat;   /* when the next tick is due */
 	unsigned thrift;    /* 0: full rate; each step halves: first the looks at tasks, then all looks */
 	uint64_t tick_count;
-	uint32_t random;
 	/* The running second of book-keeping. */
 	uint64_t since_ns, cpu_since_ns;
 };

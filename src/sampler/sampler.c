@@ -135,7 +135,7 @@ static uint64_t sleep_ns(const struct sampler *s, uint64_t now_ns)
 {
 	uint64_t until = UINT64_MAX;
 	if (anything_wanted(s))
-		until = MIN(until, s->rhythm.next_ns);
+		until = MIN(until, s->rhythm.beat.due_ns);
 	if (s->search_at_ns != 0)
 		until = MIN(until, s->search_at_ns);
 	if (s->orders.count != 0)
@@ -176,7 +176,7 @@ static void work_due(struct sampler *s)
 		if (was_idle && anything_wanted(s))
 			rhythm_begin(&s->rhythm, clock_now_ns());
 	}
-	if (anything_wanted(s) && clock_now_ns() >= s->rhythm.next_ns)
+	if (anything_wanted(s) && clock_now_ns() >= s->rhythm.beat.due_ns)
 		tick(s);
 	if (now >= s->expire_at_ns) {
 		orders_expire(&s->orders, now);

@@ -385,15 +385,15 @@ static void rhythm_is_absolute(void **state)
 	uint64_t now = clock_now_ns(), begin = now, period = 10 * NS_PER_MS;
 	rhythm_init(&r, 100);
 	rhythm_begin(&r, now);
-	assert_true(r.next_ns <= now);
+	assert_true(r.beat.due_ns <= now);
 	for (uint64_t i = 1; i <= 50; i++) {
-		(void)rhythm_done(&r, r.next_ns + NS_PER_MS);
-		assert_int_equal(r.beat_ns, begin + i * period);
-		assert_true(r.next_ns >= r.beat_ns - period / 10 && r.next_ns <= r.beat_ns + period / 10);
+		(void)rhythm_done(&r, r.beat.due_ns + NS_PER_MS);
+		assert_int_equal(r.beat.at_ns, begin + i * period);
+		assert_true(r.beat.due_ns >= r.beat.at_ns - period / 10 && r.beat.due_ns <= r.beat.at_ns + period / 10);
 	}
-	(void)rhythm_done(&r, r.beat_ns + 10 * period + 1);
-	assert_int_equal((r.beat_ns - begin) % period, 0);
-	assert_int_equal(r.beat_ns, begin + 61 * period);
+	(void)rhythm_done(&r, r.beat.at_ns + 10 * period + 1);
+	assert_int_equal((r.beat.at_ns - begin) % period, 0);
+	assert_int_equal(r.beat.at_ns, begin + 61 * period);
 }
 
 /* --- the whole sampler, as the proxy sees it --- */
