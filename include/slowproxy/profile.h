@@ -139,6 +139,10 @@ struct profile_view {
 /* Collapsed stacks: "root (file:line);...;leaf (file:line) N" a line, root first, N samples; ';' and newlines in names are
  * replaced. Read by flamegraph.pl, inferno, speedscope. */
 void profile_write_collapsed(const struct profile *p, const struct profile_view *view, struct buf *out);
+/* A drawing for a browser, self-contained, with search and zoom: what users of flamegraph.pl and py-spy know. */
+void profile_write_svg(const struct profile *p, const struct profile_view *view, struct buf *out);
+/* For speedscope.app: each thread and each task is a profile of its own, in time order. */
+void profile_write_speedscope(const struct profile *p, const struct profile_view *view, struct buf *out);
 /* One self-contained page, no network, works from file://: flame graph and timeline with search, zoom and details, facts on
  * top. The page holds every sample; view->idle and view->lanes only set its switches. */
 void profile_write_html(const struct profile *p, const struct profile_view *view, struct buf *out);

@@ -1,7 +1,6 @@
 /* dump.c - `slowproxy dump --pid N`: one look at a process, written for people or as JSON. */
 #include "dump.h"
 
-#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +9,9 @@
 #include <slowproxy/base/json.h>
 #include <slowproxy/pystack.h>
 
-enum { DUMP_THREADS_MAX = 4096, DUMP_TASKS_MAX = 100000, EXIT_USAGE = 2 };
+#include "arguments.h"
+
+enum { DUMP_THREADS_MAX = 4096, DUMP_TASKS_MAX = 100000 };
 
 struct dump_options {
 	pid_t pid;
@@ -24,15 +25,6 @@ static const char usage[] =
 	"\n"
 	"  -p, --pid PID   the process\n"
 	"  -j, --json      one JSON document instead of text\n";
-
-/* "123" or "0x7b", as py-spy takes them; 0 when it is neither. */
-static pid_t pid_parse(const char *text)
-{
-	char *end;
-	errno = 0;
-	long pid = strtol(text, &end, 0);
-	return errno == 0 && end != text && *end == '\0' && pid > 0 && pid <= INT32_MAX ? (pid_t)pid : 0;
-}
 
 static bool options_take(int argc, char **argv, struct dump_options *o)
 {

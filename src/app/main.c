@@ -8,6 +8,7 @@
 
 #include "dump.h"
 #include "options.h"
+#include "record.h"
 #include "roles.h"
 
 extern char **environ;
@@ -36,6 +37,8 @@ static int command_run(struct options *options, char **argv)
 		return 0;
 	case COMMAND_DUMP:
 		return dump_main(options->rest_count, options->rest);
+	case COMMAND_RECORD:
+		return record_main(options->rest_count, options->rest);
 	case COMMAND_SCHEMA:
 		config_print_schema(stdout);
 		return 0;

@@ -14,10 +14,10 @@ static const struct {
 	const char *help; /* NULL: known to the contract, not built yet */
 } subcommands[] = {
 	{ "dump", COMMAND_DUMP, "stacks of every thread and every asyncio task of a process, now" },
+	{ "record", COMMAND_RECORD, "where the time of a process goes: flame graph and other formats" },
 	{ "schema", COMMAND_SCHEMA, "JSON Schema of proxy.yaml" },
 	{ "example", COMMAND_EXAMPLE, "an example proxy.yaml with every key" },
 	{ "reference", COMMAND_REFERENCE, "all keys explained, as Markdown" },
-	{ "record", COMMAND_UNUSABLE, NULL },
 	{ "top", COMMAND_UNUSABLE, NULL },
 	{ "doctor", COMMAND_UNUSABLE, NULL },
 	{ "healthcheck", COMMAND_UNUSABLE, NULL },
