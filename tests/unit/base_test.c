@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include <slowproxy/base/beat.h>
 #include <slowproxy/base/buf.h>
 #include <slowproxy/base/clock.h>
 #include <slowproxy/base/json.h>
@@ -554,6 +555,26 @@ static void networks_hold(void **state)
 	assert_false(ip_parse((struct slice){ "1.2.3.4\0x", 9 }, &ip));
 }
 
+/* "A beat is kept whatever its ticks do: within the jitter, and what was missed is counted, not made up for." */
+static void beats_are_absolute(void **state)
+{
+	(void)state;
+	const uint64_t begin = 1000 * NS_PER_S, period = 10 * NS_PER_MS;
+	struct beat b;
+	beat_init(&b, period);
+	beat_begin(&b, begin);
+	assert_int_equal(b.due_ns, begin);
+	for (uint64_t i = 1; i <= 100; i++) {
+		beat_next(&b, period, b.due_ns + NS_PER_MS);
+		assert_int_equal(b.at_ns, begin + i * period);
+		assert_in_range(b.due_ns, b.at_ns - period / 10, b.at_ns + period / 10);
+	}
+	assert_int_equal(b.missed, 0);
+	beat_next(&b, period, b.at_ns + 5 * period + 1);
+	assert_int_equal(b.missed, 5);
+	assert_int_equal(b.at_ns, begin + 106 * period);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -577,6 +598,7 @@ int main(void)
 		cmocka_unit_test(hashes_spread),
 		cmocka_unit_test(arrays_grow),
 		cmocka_unit_test(instants_are_written),
+		cmocka_unit_test(beats_are_absolute),
 		cmocka_unit_test(log_lines_cannot_be_forged),
 		cmocka_unit_test(networks_hold),
 	};

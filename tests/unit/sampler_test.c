@@ -389,7 +389,8 @@ static void rhythm_is_absolute(void **state)
 	for (uint64_t i = 1; i <= 50; i++) {
 		(void)rhythm_done(&r, r.beat.due_ns + NS_PER_MS);
 		assert_int_equal(r.beat.at_ns, begin + i * period);
-		assert_true(r.beat.due_ns >= r.beat.at_ns - period / 10 && r.beat.due_ns <= r.beat.at_ns + period / 10);
+		assert_true(r.beat.due_ns >= r.beat.at_ns - period / 10 &&
+			    r.beat.due_ns <= r.beat.at_ns + period / 10);
 	}
 	(void)rhythm_done(&r, r.beat.at_ns + 10 * period + 1);
 	assert_int_equal((r.beat.at_ns - begin) % period, 0);

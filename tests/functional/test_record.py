@@ -1,0 +1,224 @@
+"""slowproxy record: where the time of a process goes, in files that their real readers open."""
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import xml.dom.minidom
+
+import pytest
+
+from objects import BINARY, until
+
+TARGET = pathlib.Path(__file__).parent / "apps" / "record_target.py"
+PYTHON = "/usr/bin/python3"
+SUMMARY = re.compile(r"wrote .+ to .+: (\d+) samples of (\d+) looks in ([\d.]+) s, (\d+) errors, (\d+) looks missed, latest [\d.]+ ms late")
+
+
+def record(*arguments, **options):
+    return subprocess.run([BINARY, "record", *map(str, arguments)], capture_output=True, text=True, timeout=60, **options)
+
+
+@pytest.fixture
+def target():
+    process = subprocess.Popen([PYTHON, TARGET], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def recorded(target, folder, name, *options):
+    """The file that a second of recording makes."""
+    file = pathlib.Path(folder) / name
+    run = record("--pid", target.pid, "-o", file, "-d", 1, *options)
+    assert run.returncode == 0, run.stderr
+    assert SUMMARY.search(run.stderr), run.stderr
+    assert os.listdir(folder) == [name]
+    return file
+
+
+def stacks_of(text):
+    """{stack: samples} of collapsed stacks."""
+    return {stack: int(count) for stack, count in (line.rsplit(" ", 1) for line in text.splitlines())}
+
+
+@pytest.mark.core
+def test_raw_names_where_the_time_goes(target):
+    """A second at 100 Hz of a process that computes: nearly all samples are in compute, called by work; the sleeping thread is left out."""
+    run = record("-p", hex(target.pid), "-o", "-", "-d", 1, "-f", "raw")
+    assert run.returncode == 0, run.stderr
+    stacks = stacks_of(run.stdout)
+    total = sum(stacks.values())
+    computing = sum(n for stack, n in stacks.items() if re.search(r"work \(record_target.py:\d+\);compute \(record_target.py:8\)", stack))
+    dozing = sum(n for stack, n in stacks.items() if "doze" in stack)
+    samples, looks, seconds, errors, missed = map(float, SUMMARY.search(run.stderr).groups())
+    assert samples == total and 0.9 <= seconds < 5
+    assert looks + missed >= 90 and errors <= looks / 20
+    assert computing >= 0.8 * looks and dozing <= 0.1 * looks
+
+
+def test_idle_threads_and_lanes(target):
+    """-i takes the sleeping thread, too; -t roots each stack in its thread; -g takes only who holds the GIL."""
+    stacks = stacks_of(record("-p", target.pid, "-o", "-", "-d", 0.5, "-f", "raw", "-i", "-t").stdout)
+    assert any("doze" in stack for stack in stacks)
+    assert all(re.match(r"[^;]+ \(\d+\);", stack) for stack in stacks), stacks
+    stacks = stacks_of(record("-p", target.pid, "-o", "-", "-d", 0.5, "-f", "raw", "-g").stdout)
+    assert stacks and sum(n for s, n in stacks.items() if "compute" in s) >= 0.8 * sum(stacks.values())
+
+
+def test_how_frames_are_written(target):
+    """--nolineno leaves lines out, -F tells the first line of a function, --full-filenames the whole path."""
+    def frames(*options):
+        text = record("-p", target.pid, "-o", "-", "-d", 0.5, "-f", "raw", *options).stdout
+        return {frame for stack in stacks_of(text) for frame in stack.split(";")}
+
+    assert "compute (record_target.py)" in frames("--nolineno")
+    first = 1 + TARGET.read_text().splitlines().index("def work(seconds):")
+    assert f"work (record_target.py:{first})" in frames("--function")
+    assert f"compute ({TARGET}:{first - 3})" in frames("--full-filenames")
+
+
+def test_speedscope(target, folder):
+    """The file keeps to what speedscope's schema asks of sampled profiles, a profile for each thread."""
+    document = json.loads(recorded(target, folder, "profile.json", "-f", "speedscope", "-i").read_text())
+    assert document["$schema"] == "https://www.speedscope.app/file-format-schema.json"
+    frames = document["shared"]["frames"]
+    assert all(isinstance(f["name"], str) and set(f) <= {"name", "file", "line", "col"} for f in frames)
+    assert len(document["profiles"]) == 2 and document["activeProfileIndex"] == 0
+    for profile in document["profiles"]:
+        assert set(profile) == {"type", "name", "unit", "startValue", "endValue", "samples", "weights"}
+        assert profile["type"] == "sampled" and profile["unit"] == "milliseconds"
+        assert len(profile["samples"]) == len(profile["weights"]) > 10
+        assert abs(sum(profile["weights"]) - (profile["endValue"] - profile["startValue"])) < 0.01
+        assert all(0 <= i < len(frames) for sample in profile["samples"] for i in sample)
+    leaves = [{frames[sample[-1]]["name"] for sample in p["samples"]} for p in document["profiles"]]
+    assert any("compute" in names or "compute.<locals>.<genexpr>" in names for names in leaves) and {"doze"} in leaves
+
+
+def test_html_and_its_name(target, folder):
+    """A name that ends in .html asks for the page, which tells the whole path."""
+    page = recorded(target, folder, "profile.html").read_text()
+    assert page.lower().startswith("<!doctype html>") and f'"{TARGET}"' in page
+
+
+def test_svg(target, folder):
+    """The drawing is XML, and its boxes lie within those of their callers; a process that computes fills its width."""
+    document = xml.dom.minidom.parse(str(recorded(target, folder, "profile.svg")))
+    boxes = [g for g in document.getElementsByTagName("g") if g.hasAttribute("data-n")]
+    titles = [g.getElementsByTagName("title")[0].firstChild.data for g in boxes]
+    assert titles[0].startswith("all (")
+    share = next(float(re.search(r"([\d.]+)%", t).group(1)) for t in titles if t.startswith("compute ("))
+    assert share >= 70
+    rows = {}
+    for g in boxes:
+        rect = g.getElementsByTagName("rect")[0]
+        begin = int(g.getAttribute("data-b"))
+        rows.setdefault(int(rect.getAttribute("y")), []).append((begin, begin + int(g.getAttribute("data-n"))))
+    levels = [sorted(rows[y]) for y in sorted(rows)]
+    for above, below in zip(levels, levels[1:]):
+        assert all(any(a <= begin and end <= b for a, b in above) for begin, end in below)
+        assert all(left[1] <= right[0] for left, right in zip(below, below[1:]))
+
+
+@pytest.mark.skipif(not (shutil.which("chromium") and shutil.which("chromedriver")), reason="SKIPPED: chromium or chromedriver is not installed")
+def test_svg_in_a_browser(target, folder, tmp_path):
+    """Chromium opens the drawing: a click zooms, Escape takes it back, a search tells the share of what matched."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="SKIPPED: python3-selenium is not installed")
+    from selenium.webdriver.chrome.service import Service
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    for flag in ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--window-size=1400,1000", f"--user-data-dir={tmp_path}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    file = recorded(target, folder, "profile.svg")
+    driver = webdriver.Chrome(service=Service(shutil.which("chromedriver")), options=options)
+    try:
+        driver.get(file.as_uri())
+        find = """const g = [...document.querySelectorAll("g[data-n]")].find(g => g.querySelector("title").textContent.startsWith(arguments[0]));"""
+        width = lambda name: driver.execute_script(find + "return +g.querySelector('rect').getAttribute('width')", name)
+        press = lambda key: driver.execute_script("dispatchEvent(new KeyboardEvent('keydown', { key: arguments[0] }))", key)
+        before = width("compute.<locals>.<genexpr> ")
+        driver.execute_script(find + "g.dispatchEvent(new MouseEvent('click'))", "compute.<locals>.<genexpr> ")
+        assert width("compute.<locals>.<genexpr> ") == 1180 > before
+        press("Escape")
+        assert abs(width("compute.<locals>.<genexpr> ") - before) < 1
+        driver.execute_script("setTimeout(() => dispatchEvent(new KeyboardEvent('keydown', { key: '/' })), 0)")
+        from selenium.webdriver.support.ui import WebDriverWait
+        from selenium.webdriver.support import expected_conditions
+        alert = WebDriverWait(driver, 10).until(expected_conditions.alert_is_present())
+        alert.send_keys("^compute")
+        alert.accept()
+        matched = lambda: driver.execute_script("return document.getElementById('matched').textContent")
+        assert float(WebDriverWait(driver, 10).until(lambda _: matched()).split("%")[0]) >= 70
+        assert not [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
+    finally:
+        driver.quit()
+
+
+@pytest.mark.core
+def test_ctrl_c_ends_and_writes(target, folder):
+    """INT ends the recording: the file is written, the status is 0, and the process goes on."""
+    file = pathlib.Path(folder) / "profile.txt"
+    recording = subprocess.Popen([BINARY, "record", "-p", str(target.pid), "-o", file, "-f", "raw", "-r", "1000"], stderr=subprocess.PIPE, text=True)
+    status = pathlib.Path(f"/proc/{recording.pid}/status")
+    blocked = lambda: int(re.search(r"SigBlk:\s*(\w+)", status.read_text()).group(1), 16)
+    until(lambda: blocked() & 1 << (signal.SIGINT - 1), "record listens for INT")
+    recording.send_signal(signal.SIGINT)
+    _, errors = recording.communicate(timeout=30)
+    assert recording.returncode == 0 and SUMMARY.search(errors) and file.exists(), errors
+    assert target.poll() is None
+
+
+def test_a_target_that_dies_leaves_what_there_is(folder):
+    """The process is killed in the middle, and nobody waits for it: what was seen is written, and the end is told."""
+    process = subprocess.Popen([PYTHON, TARGET], stdout=subprocess.PIPE)
+    process.stdout.readline()
+    file = pathlib.Path(folder) / "profile.txt"
+    recording = subprocess.Popen([BINARY, "record", "-p", str(process.pid), "-o", file, "-f", "raw", "-i"], stderr=subprocess.PIPE, text=True)
+    switches = pathlib.Path(f"/proc/{recording.pid}/status")
+    until(lambda: int(re.search(r"\nvoluntary_ctxt_switches:\s*(\d+)", switches.read_text()).group(1)) > 40, "forty looks")
+    process.kill()
+    _, errors = recording.communicate(timeout=30)
+    process.wait()
+    process.stdout.close()
+    assert recording.returncode == 0 and "the process ended before" in errors, errors
+    assert "compute" in file.read_text()
+
+
+def test_a_command_is_launched_and_ended(folder):
+    """record -- COMMAND starts it and looks at it from its beginning; when the time is over, it is ended."""
+    run = record("-d", 1, "-f", "raw", "-o", "-", "--", PYTHON, TARGET)
+    assert run.returncode == 0, run.stderr
+    assert "compute (record_target.py" in run.stdout
+    assert "doze" not in run.stdout or run.stdout.count("doze") <= 3
+
+
+def test_a_command_that_ends_by_itself(folder):
+    """A command that ends before the time is over ends the recording; its status is told."""
+    run = record("-d", 50, "-f", "raw", "-o", "-", "--", PYTHON, TARGET, "0.7", "3")
+    assert run.returncode == 0 and "ended with status 3" in run.stderr, run.stderr
+    assert "compute" in run.stdout
+
+
+@pytest.mark.parametrize("arguments, status, sentence", [
+    ([], 2, "which process"),
+    (["-p", "1", "--", "true"], 2, "which process"),
+    (["-p", "zero"], 2, "zero: is not a process id"),
+    (["-p", "1", "-f", "jpeg"], 2, "jpeg: is not a format"),
+    (["-p", "1", "-r", "0"], 2, "0: is not a rate"),
+    (["-p", "1", "-d", "soon"], 2, "soon: is not a number of seconds"),
+    (["-p", str(2 ** 22 - 1), "-o", "x.svg"], 1, ""),
+    (["-p", str(os.getpid()), "-o", "/no/such/folder/x.svg"], 1, "cannot write /no/such/folder/x.svg"),
+    (["-p", str(os.getpid()), "-o", "."], 1, "cannot write .: Is a directory"),
+    (["-o", "x.svg", "--", "/no/such/program"], 1, "cannot run /no/such/program: No such file"),
+    (["-o", "x.svg", "--", "true"], 1, "true ended before its stacks could be read"),
+])
+def test_what_cannot_be_recorded(folder, arguments, status, sentence):
+    """Bad input is one sentence and a status; no file is left behind."""
+    run = record(*arguments, cwd=folder)
+    assert run.returncode == status and sentence in run.stderr, run.stderr
+    assert len(run.stderr.splitlines()[0].split()) >= 4 and os.listdir(folder) == []

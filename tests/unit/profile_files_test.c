@@ -1,0 +1,101 @@
+/* profile_files_test.c - the files a profile can become, each from one small profile. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <slowproxy/base/clock.h>
+#include <slowproxy/profile.h>
+
+#define HOSTILE "<a href=\"x\">&]]>\x01\xff\xef\xbf\xbf"
+
+/* main -> work -> add (3 samples), main -> work -> HOSTILE (1), and a second thread: main -> main (2). 10 ms each. */
+static struct profile *profile_small(void)
+{
+	struct profile *p = profile_new();
+	uint32_t root = profile_add_frame(p, "main", "app.py", 1),
+		 work = profile_add_frame(p, "work", "app.py", 5);
+	uint32_t add = profile_add_frame(p, "add", "lib.py", 7),
+		 bad = profile_add_frame(p, HOSTILE, HOSTILE, 9);
+	uint32_t stacks[] = {
+		profile_add_stack(p, (uint32_t[]){ root, work, add }, 3),
+		profile_add_stack(p, (uint32_t[]){ root, work, bad }, 3),
+		profile_add_stack(p, (uint32_t[]){ root, root }, 2),
+	};
+	uint32_t one = profile_add_lane(p, PROFILE_LANE_THREAD, 1, "one"),
+		 two = profile_add_lane(p, PROFILE_LANE_THREAD, 2, HOSTILE);
+	static const int order[] = { 0, 2, 0, 1, 2, 0 };
+	for (size_t i = 0; i < ARRAY_LEN(order); i++) {
+		struct profile_sample s = { .at_ns = i * 10 * NS_PER_MS,
+			.weight_ns = 10 * NS_PER_MS,
+			.lane = order[i] == 2 ? two : one,
+			.stack = stacks[order[i]],
+			.state = PROFILE_RUNNING,
+			.syscall = -1 };
+		profile_add_sample(p, &s);
+	}
+	return p;
+}
+
+static void assert_has(const struct buf *text, const char *part)
+{
+	if (strstr(text->data, part) == NULL)
+		fail_msg("no \"%s\" in:\n%s", part, text->data);
+}
+
+/* "In the drawing a caller is as wide as its callees and itself, they go by name, and no name leaves its place." */
+static void svg_is_drawn(void **state)
+{
+	(void)state;
+	struct profile *p = profile_small();
+	struct buf out = { 0 };
+	profile_write_svg(p, &(struct profile_view){ .title = HOSTILE }, &out);
+	assert_has(&out, "<g data-b=\"0\" data-n=\"6\"><title>all (6 samples, 100.00%)</title>");
+	assert_has(&out, "<g data-b=\"0\" data-n=\"6\"><title>main (app.py:1) (6 samples, 100.00%)</title>");
+	assert_has(&out, "<g data-b=\"0\" data-n=\"2\"><title>main (app.py:1) (2 samples, 33.33%)</title>");
+	assert_has(&out, "<g data-b=\"2\" data-n=\"4\"><title>work (app.py:5) (4 samples, 66.67%)</title>");
+	assert_has(&out, "<g data-b=\"3\" data-n=\"3\"><title>add (lib.py:7) (3 samples, 50.00%)</title>");
+	assert_has(&out, "&lt;a href=&quot;x&quot;&gt;&amp;]]&gt;???");
+	assert_null(strstr(out.data, "<a href"));
+	assert_null(memchr(out.data, 1, out.len));
+	buf_reset(&out);
+	profile_write_svg(p, &(struct profile_view){ .lanes = true }, &out);
+	assert_has(&out, "<g data-b=\"0\" data-n=\"4\"><title>one (4 samples, 66.67%)</title>");
+	profile_free(p);
+
+	p = profile_new();
+	buf_reset(&out);
+	profile_write_svg(p, &(struct profile_view){ 0 }, &out);
+	assert_has(&out, "There are no samples.");
+	buf_clear(&out);
+	profile_free(p);
+}
+
+/* "For speedscope each thread is a profile of its own, in time order, root first." */
+static void speedscope_has_a_profile_for_each_thread(void **state)
+{
+	(void)state;
+	struct profile *p = profile_small();
+	struct buf out = { 0 };
+	profile_write_speedscope(p, &(struct profile_view){ .title = "t" }, &out);
+	assert_has(&out, "{\"name\":\"add\",\"file\":\"lib.py\",\"line\":7}");
+	assert_has(&out,
+		"\"name\":\"one\",\"unit\":\"milliseconds\",\"startValue\":0,"
+		"\"samples\":[[0,1,2],[0,1,2],[0,1,3],[0,1,2]],\"weights\":[10.000,10.000,10.000,10.000],\"endValue\":40.000}");
+	assert_has(&out, "\"samples\":[[0,0],[0,0]]");
+	buf_clear(&out);
+	profile_free(p);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(svg_is_drawn),
+		cmocka_unit_test(speedscope_has_a_profile_for_each_thread),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
