@@ -58,7 +58,7 @@ def test_raw_names_where_the_time_goes(target):
     samples, looks, seconds, errors, missed = map(float, SUMMARY.search(run.stderr).groups())
     assert samples == total and 0.9 <= seconds < 5
     assert looks + missed >= 90 and errors <= looks / 20
-    assert computing >= 0.8 * looks and dozing <= 0.1 * looks
+    assert computing >= 0.8 * looks and dozing <= 0.2 * looks
 
 
 def test_idle_threads_and_lanes(target):

@@ -16,7 +16,7 @@ def work(seconds):
 
 def doze():
     while True:
-        time.sleep(0.05)
+        time.sleep(0.5)
 
 
 seconds, status = (float(sys.argv[1]) if len(sys.argv) > 1 else 60), (int(sys.argv[2]) if len(sys.argv) > 2 else 0)
