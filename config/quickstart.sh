@@ -141,6 +141,8 @@ upstream: 127.0.0.1:$app_port
 service: quickstart
 slow:
   threshold: 500ms
+routes:
+  templates: [/cpu, /blocking, /await, /sync-sleep, /sync-cpu, "/items/{item_id}"]
 capture:
   directory: $folder/profiles
 logs:
@@ -160,6 +162,7 @@ slow_requests="
 /await        wait_for_partner_reply
 /sync-sleep   wait_for_database
 /sync-cpu     convolve_until
+/items/7      wait_for_row_lock
 "
 
 get() {
@@ -167,7 +170,7 @@ get() {
 		die "GET $1 got no answer"
 	read -r code took <"$folder/result"
 	time=$(tr -d '\r' <"$folder/head" | sed -n 's/^[Xx]-[Rr]esponse-[Tt]ime: //p')
-	printf '  GET %-12s -> %s after %.3f s   X-Response-Time: %s\n' "$1" "$code" "$took" "${time:-(missing)}"
+	printf '  GET %-20s -> %s after %.3f s   X-Response-Time: %s\n' "$1" "$code" "$took" "${time:-(missing)}"
 	[ "$code" = 200 ] && [ -n "$time" ] || die "GET $1: not the answer that was expected"
 }
 
@@ -178,7 +181,11 @@ make_requests() {
 	get /
 	get /items/42
 	echo "$slow_requests" | while read -r path _; do
-		[ -z "$path" ] || get "$path"
+		case $path in
+		'') ;;
+		/items/*) get "$path?seconds=0.8" ;;
+		*) get "$path" ;;
+		esac
 	done
 	get /
 	echo "$slow_requests" | while read -r path _; do

@@ -63,7 +63,7 @@ def flame_graph_of(entry):
 def show(entry):
     cause = CAUSES.get(entry.get("cause"), entry.get("cause"))
     print(f"\n  {entry.get('http_request_method')} {entry.get('url_path')}"
-          f"   {entry.get('http_response_status_code', '-')}   {entry.get('duration_ms', 0) / 1000:.3f} s"
+          f"   route {entry.get('http_route', '(none)')}   {entry.get('http_response_status_code', '-')}   {entry.get('duration_ms', 0) / 1000:.3f} s"
           f"   (threshold {entry.get('threshold_ms', 0) / 1000:g} s)")
     shares = ", ".join(f"{key[:-3]} {entry[key]:.0f} ms" for key in SHARES if entry.get(key))
     print(f"    cause     {cause}" + (f"   [{shares}]" if shares else ""))
@@ -85,6 +85,8 @@ def judge(entries, expectations):
         if entry is None:
             failures.append(f"{path}: no slow line")
             continue
+        if not entry.get("http_route"):
+            failures.append(f"{path}: the line names no route")
         named = entry.get("code_function_name") or "no function"
         if named.split(".")[-1] != function:
             failures.append(f"{path}: the line names {named}, not {function}")
