@@ -47,6 +47,8 @@ static const char *share_file(struct code_table *t, const char *name)
 
 static uint32_t frame_bytes_of(const struct py_layout *l, const uint8_t *head)
 {
+	if (l->extent == EXTENT_NONE)
+		return 0;
 	if (l->extent == EXTENT_STORED)
 		return (uint32_t)int_at(head, l->code_frame_size) * WORD_BYTES;
 	return l->frame_locals +
@@ -64,17 +66,33 @@ static void code_free(struct code *c)
 static bool take_head(const struct py_process *p, const uint8_t *head, struct code *c)
 {
 	const struct py_layout *l = &p->layout;
-	int64_t units = (int64_t)word_at(head, l->code_units);
+	int64_t units = l->code_units != PY_NONE ? (int64_t)word_at(head, l->code_units) : 1;
 	int32_t first_line = int_at(head, l->code_first_line);
 	if (word_at(head, l->object_type) != p->types.code || units <= 0 || units > INT32_MAX ||
 		first_line < 0)
 		return false;
 	c->units = (uint32_t)units;
 	c->face.first_line = (uint32_t)first_line;
-	c->first_instruction = c->addr + l->code_instructions;
+	c->first_instruction = l->code_bytes == PY_NONE ? c->addr + l->code_instructions
+							: word_at(head, l->code_bytes) + l->bytes_data;
 	c->name_addr = word_at(head, l->code_name);
 	c->line_table_addr = word_at(head, l->code_line_table);
 	c->frame_bytes = frame_bytes_of(l, head);
+	return true;
+}
+
+/* Instructions that are an object of their own have their number there. */
+static bool count_units(struct py_process *p, const uint8_t *head, struct code *c)
+{
+	const struct py_layout *l = &p->layout;
+	uint64_t bytes, length;
+	if (l->code_bytes == PY_NONE)
+		return true;
+	bytes = word_at(head, l->code_bytes);
+	if (!addr_plausible(bytes) || !mem_read_u64(p->mem, bytes + l->bytes_length, &length) ||
+		length == 0 || length > INT32_MAX)
+		return false;
+	c->units = (uint32_t)(length / UNIT_BYTES);
 	return true;
 }
 
@@ -87,7 +105,7 @@ static struct code *code_read(struct py_process *p, uint64_t addr)
 		return NULL;
 	struct code *c = xcalloc(1, sizeof *c);
 	c->addr = addr;
-	if (!take_head(p, head, c))
+	if (!take_head(p, head, c) || !count_units(p, head, c))
 		goto bad;
 	struct text texts[] = {
 		{ c->name_addr, name, sizeof name, false },
@@ -105,7 +123,7 @@ static struct code *code_read(struct py_process *p, uint64_t addr)
 		goto bad;
 	c->face.function = xstrdup(name);
 	c->face.file = share_file(&p->codes, file);
-	c->mark = mark_of(file, name);
+	c->mark = mark_of(file, name, l->plain_names);
 	return c;
 bad:
 	code_free(c);

@@ -10,7 +10,7 @@
 
 #include "process.h"
 
-enum { WALK_STEPS_MAX = 16384, HEAP_FRAMES_MAX = 500, CHUNK_BYTES_MAX = 8 << 20, UNIT_BYTES = 2 };
+enum { WALK_STEPS_MAX = 16384, HEAP_FRAMES_MAX = 4000, CHUNK_BYTES_MAX = 8 << 20, UNIT_BYTES = 2 };
 
 static uint64_t top_through_cframe(const struct py_layout *l, const struct thread *t)
 {
@@ -41,12 +41,15 @@ static void decode_interpreter_frame(const struct py_layout *l, const uint8_t *b
 	out->function =
 		l->call == CALL_UNPROVEN || bytes[l->frame_is_entry] ? 0 : word_at(bytes, l->frame_function);
 	out->stack_depth = int_at(bytes, l->frame_stack_depth);
+	out->counted = false;
+	out->executing = true;
 }
 
 frame_decode_fn *frame_decoder(enum frame_shape kind)
 {
 	static frame_decode_fn *const decoders[] = {
 		[FRAME_INTERPRETER] = decode_interpreter_frame,
+		[FRAME_OBJECT] = frame_decode_object,
 	};
 	return decoders[kind];
 }
@@ -162,7 +165,7 @@ bool frame_resolve(struct py_process *p, const struct frame_words *words, struct
 	const struct code *c = code_at(p, words->code);
 	if (c == NULL || words->owner > p->layout.owner_last)
 		return false;
-	int64_t bytes = (int64_t)(words->ip - c->first_instruction);
+	int64_t bytes = (int64_t)(words->counted ? words->ip : words->ip - c->first_instruction);
 	if (bytes < -UNIT_BYTES || bytes >= (int64_t)c->units * UNIT_BYTES || bytes % UNIT_BYTES != 0)
 		return false;
 	*out = (struct raw_frame){
@@ -212,13 +215,15 @@ static void place(struct walk *w, uint64_t addr, const struct region *r, const s
 {
 	const struct py_layout *l = &w->p->layout;
 	uint32_t bytes = w->t->raw[w->t->raw_count - 1].code->frame_bytes;
-	bool calls = calls_callee(w, addr, r, words);
+	/* Only the leaf may stand still: it just began, or just ended. */
+	bool calls = calls_callee(w, addr, r, words) && (words->executing || w->t->raw_count == 1);
 	w->callee = words->owner == l->owner_generator ? 0 : words->function;
 	if (!calls)
 		insert_doubt(w);
 	if (!r->chunk) {
 		/* Only a running coroutine is linked to its caller: one that is a root was suspended meanwhile. */
-		w->root_proven = l->tstate_chunk == PY_NONE && words->owner != l->owner_generator;
+		w->root_proven =
+			l->tstate_chunk == PY_NONE && words->owner != l->owner_generator && words->executing;
 		return;
 	}
 	size_t chunk = (size_t)(r - w->t->regions);

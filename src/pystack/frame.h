@@ -24,6 +24,8 @@ struct frame_words {
 	uint64_t function; /* what was called, when its caller still shows it; else 0 */
 	int32_t stack_depth;
 	uint8_t owner;
+	bool counted;   /* ip is bytes from the first instruction, not an address */
+	bool executing; /* it is not known to stand still */
 };
 
 /* A frame as the walk found it. */
@@ -38,6 +40,7 @@ typedef uint64_t frame_top_fn(const struct py_layout *l, const struct thread *t)
 typedef void frame_decode_fn(const struct py_layout *l, const uint8_t *bytes, struct frame_words *out);
 frame_top_fn *frame_top_finder(enum frame_top kind);
 frame_decode_fn *frame_decoder(enum frame_shape kind);
+frame_decode_fn frame_decode_object; /* frame_object.c */
 
 /* Walks from the running frame to the root, into t->raw. False when something could not be proven. */
 bool frames_walk(struct py_process *p, struct thread *t);

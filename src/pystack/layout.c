@@ -6,6 +6,8 @@
 #include "layout.h"
 
 #include <stddef.h>
+#include <stdio.h>
+#include <string.h>
 
 static const char *const task_sets_weak[] = { "_all_tasks", NULL };
 
@@ -16,6 +18,7 @@ static const struct py_layout layouts[] = {
 		.runtime_interpreters = 40,
 		.runtime_current_thread = 576,
 		.runtime_gil = 360,
+		.runtime_collecting = PY_NONE,
 		.gil_size = 208,
 		.gil_holder = 8,
 		.gil_locked = 16,
@@ -29,6 +32,8 @@ static const struct py_layout layouts[] = {
 		.tstate_frame = 56,
 		.tstate_pthread = 152,
 		.tstate_native_id = 160,
+		.tstate_id = 240,
+		.pthread_tid = PY_NONE,
 		.tstate_chunk = 296,
 		.tstate_chunk_top = 304,
 		.cframe_frame = 8,
@@ -46,6 +51,10 @@ static const struct py_layout layouts[] = {
 		.frame_is_entry = 68,
 		.frame_owner = 69,
 		.frame_locals = 72,
+		.frame_generator = PY_NONE,
+		.frame_state = PY_NONE,
+		.frame_stack = PY_NONE,
+		.frame_stack_top = PY_NONE,
 		.code_size = 184,
 		.code_units = 16,
 		.code_filename = 112,
@@ -56,6 +65,7 @@ static const struct py_layout layouts[] = {
 		.code_stack_size = 68,
 		.code_frame_size = PY_NONE,
 		.code_instructions = 184,
+		.code_bytes = PY_NONE,
 		.code_local_names = 96,
 		.code_local_kinds = 104,
 		.gen_frame = 80,
@@ -155,6 +165,7 @@ static const struct reach {
 	{ "frame", FRAME_BYTES_MAX },
 	{ "code", CODE_BYTES_MAX },
 	{ "task", TASK_BYTES_MAX },
+	{ "pthread", 2048 },
 	{ NULL, 1024 },
 };
 
@@ -164,7 +175,20 @@ const struct py_layout *layout_find(uint32_t version_hex)
 		if (layouts[i].version == version_hex >> 16)
 			return &layouts[i];
 	}
+	for (size_t i = 0; i < layouts_frame_object_count; i++) {
+		if (layouts_frame_object[i].version == version_hex >> 16)
+			return &layouts_frame_object[i];
+	}
 	return NULL;
+}
+
+bool layout_path_contradicts(const char *path, uint32_t version_hex)
+{
+	const char *name = strrchr(path, '/');
+	unsigned major, minor;
+	name = strstr(name != NULL ? name : path, "python");
+	return name != NULL && sscanf(name, "python%u.%u", &major, &minor) == 2 &&
+	       (major << 8 | minor) != version_hex >> 16;
 }
 
 uint32_t layout_guess_version(uint64_t runtime_size)
@@ -195,8 +219,10 @@ bool layout_check(const struct py_layout *l, struct buf *why)
 			fields[i].object, fields[i].name, offset, reach);
 		return false;
 	}
-	if (l->frame_size <= l->frame_owner || l->frame_size < l->frame_ip + 8 ||
-		l->code_size < l->code_line_table + 8 || l->task_size < l->task_name + 8) {
+	if ((l->frame_owner != PY_NONE && l->frame_size <= l->frame_owner) ||
+		(l->frame_state != PY_NONE && l->frame_size <= l->frame_state) ||
+		l->frame_size < l->frame_ip + 4 || l->code_size < l->code_line_table + 8 ||
+		l->task_size < l->task_name + 8) {
 		buf_add_str(why, "the layout has a field outside its own object");
 		return false;
 	}
@@ -205,6 +231,9 @@ bool layout_check(const struct py_layout *l, struct buf *why)
 
 void layout_list(struct buf *out)
 {
+	for (size_t i = 0; i < layouts_frame_object_count; i++)
+		buf_printf(out, "%u.%u, ", layouts_frame_object[i].version >> 8,
+			layouts_frame_object[i].version & 0xff);
 	for (size_t i = 0; i < ARRAY_LEN(layouts); i++)
 		buf_printf(out, "%s%u.%u", i ? ", " : "", layouts[i].version >> 8, layouts[i].version & 0xff);
 }

@@ -19,6 +19,7 @@
 	F(runtime, interpreters)                                                                             \
 	F(runtime, current_thread)                                                                           \
 	F(runtime, gil)                                                                                      \
+	F(runtime, collecting)                                                                               \
 	F(gil, size)                                                                                         \
 	F(gil, holder)                                                                                       \
 	F(gil, locked)                                                                                       \
@@ -32,8 +33,10 @@
 	F(tstate, frame)                                                                                     \
 	F(tstate, pthread)                                                                                   \
 	F(tstate, native_id)                                                                                 \
+	F(tstate, id)                                                                                        \
 	F(tstate, chunk)                                                                                     \
 	F(tstate, chunk_top)                                                                                 \
+	F(pthread, tid)                                                                                      \
 	F(cframe, frame)                                                                                     \
 	F(chunk, previous)                                                                                   \
 	F(chunk, size)                                                                                       \
@@ -49,6 +52,10 @@
 	F(frame, is_entry)                                                                                   \
 	F(frame, owner)                                                                                      \
 	F(frame, locals)                                                                                     \
+	F(frame, generator)                                                                                  \
+	F(frame, state)                                                                                      \
+	F(frame, stack)                                                                                      \
+	F(frame, stack_top)                                                                                  \
 	F(code, size)                                                                                        \
 	F(code, units)                                                                                       \
 	F(code, filename)                                                                                    \
@@ -59,6 +66,7 @@
 	F(code, stack_size)                                                                                  \
 	F(code, frame_size)                                                                                  \
 	F(code, instructions)                                                                                \
+	F(code, bytes)                                                                                       \
 	F(code, local_names)                                                                                 \
 	F(code, local_kinds)                                                                                 \
 	F(gen, frame)                                                                                        \
@@ -105,17 +113,25 @@
 /* How the frame a thread runs is found from its thread state. */
 enum frame_top { TOP_THROUGH_CFRAME, TOP_IN_THREAD_STATE };
 /* What a frame is. */
-enum frame_shape { FRAME_INTERPRETER };
+enum frame_shape { FRAME_INTERPRETER, FRAME_OBJECT };
+/* How a suspended frame tells the top of its stack: an address, or a depth. */
+enum frame_stack_kind { STACK_BY_ADDRESS, STACK_BY_DEPTH };
+/* Where the frame of a coroutine is: inside it, or an object of its own. */
+enum coro_shape { CORO_HOLDS_FRAME, CORO_POINTS_TO_FRAME };
 /* How the size of a frame on the data stack follows from its code object. */
-enum frame_extent { EXTENT_LOCALS_AND_STACK, EXTENT_STORED };
+enum frame_extent { EXTENT_LOCALS_AND_STACK, EXTENT_STORED, EXTENT_NONE };
 /* How a caller proves whom it called. */
 enum call_proof { CALL_UNPROVEN, CALL_LEAVES_FUNCTION };
 /* What tells where a line begins. */
-enum line_table_kind { LINES_LOCATIONS };
+enum line_table_kind { LINES_LOCATIONS, LINES_LNOTAB, LINES_RANGES, LINES_KIND_COUNT };
 /* Who holds the GIL. */
 enum gil_kind { GIL_CURRENT_THREAD, GIL_PER_INTERPRETER };
 /* Where the attributes of an instance live. */
-enum attrs_kind { ATTRS_VALUES_THEN_DICT, ATTRS_TAGGED_WORD };
+enum attrs_kind { ATTRS_VALUES_THEN_DICT, ATTRS_TAGGED_WORD, ATTRS_DICT };
+/* What the head of a dict's keys says of their place and number. */
+enum keys_kind { KEYS_BY_LOGARITHM, KEYS_BY_SIZE };
+/* How a suspended generator shows that it awaits: by the argument of the instruction it resumes with, or its opcode. */
+enum await_kind { AWAIT_BY_ARGUMENT, AWAIT_BY_OPCODE };
 enum int_kind { INT_SIGNED_SIZE, INT_TAGGED_SIZE };
 
 struct py_layout {
@@ -132,6 +148,13 @@ struct py_layout {
 	enum gil_kind gil;
 	enum attrs_kind attrs;
 	enum int_kind ints;
+	enum keys_kind keys;
+	enum await_kind awaits;
+	enum coro_shape coro;
+	enum frame_stack_kind stack;
+	uint8_t await_opcode;
+	uint8_t lasti_bytes;         /* what a frame object counts instructions in */
+	bool plain_names;            /* functions have no qualified names: `wait`, not `Condition.wait` */
 	uint32_t dict_values_header; /* bytes before the first value of a split dict */
 	uint8_t getitem_opcode; /* a call without such proof, and where it is seen from the frame's instruction */
 	uint8_t getitem_units_back;
@@ -145,6 +168,9 @@ struct py_layout {
 
 enum { OWNER_NONE = 0xff };
 
+extern const struct py_layout layouts_frame_object[]; /* those whose frames are objects on the heap */
+extern const size_t layouts_frame_object_count;
+
 /* Buffers that hold the part of an object we read; layout_check holds each row to them. */
 enum { TSTATE_BYTES_MAX = 1024, FRAME_BYTES_MAX = 128, CODE_BYTES_MAX = 320, TASK_BYTES_MAX = 320 };
 
@@ -152,6 +178,8 @@ enum { TSTATE_BYTES_MAX = 1024, FRAME_BYTES_MAX = 128, CODE_BYTES_MAX = 320, TAS
 const struct py_layout *layout_find(uint32_t version_hex);
 /* The version from the size of _PyRuntime, for those that do not carry it as a symbol; 0 unknown. */
 uint32_t layout_guess_version(uint64_t runtime_size);
+/* Does the name of the image of Python contradict that version? "libpython3.8.so" is no 3.9. */
+bool layout_path_contradicts(const char *path, uint32_t version_hex);
 /* Does every field lie inside its object, and every object inside our buffers? Otherwise why names the field. */
 MUST_CHECK bool layout_check(const struct py_layout *l, struct buf *why);
 /* The versions that have a row: "3.11". */

@@ -97,6 +97,8 @@ lines_decode_fn *lines_decoder(enum line_table_kind kind)
 {
 	static lines_decode_fn *const decoders[] = {
 		[LINES_LOCATIONS] = decode_locations,
+		[LINES_LNOTAB] = lines_decode_lnotab,
+		[LINES_RANGES] = lines_decode_ranges,
 	};
 	return decoders[kind];
 }

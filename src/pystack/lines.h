@@ -23,6 +23,7 @@ struct line_map {
 /* Decodes a table. False when it is malformed; what came before the bad byte is kept. */
 typedef bool lines_decode_fn(const uint8_t *table, size_t len, uint32_t first_line, struct line_map *out);
 lines_decode_fn *lines_decoder(enum line_table_kind kind);
+lines_decode_fn lines_decode_lnotab, lines_decode_ranges; /* lines_lnotab.c */
 
 uint32_t lines_at(const struct line_map *m, uint32_t unit);
 void lines_clear(struct line_map *m);

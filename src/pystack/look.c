@@ -41,6 +41,8 @@ static uint64_t interp_word(const struct py_process *p, uint32_t offset)
 
 static bool interp_collecting(const struct py_process *p)
 {
+	if (p->layout.interp_collecting == PY_NONE)
+		return false; /* the runtime tells it, once for all */
 	return (uint32_t)interp_word(p, p->layout.interp_collecting) != 0;
 }
 
@@ -116,14 +118,17 @@ static bool refresh(struct py_process *p, struct thread *t)
 	return t->fresh && thread_word(t, p->layout.tstate_interp) == t->interp;
 }
 
-/* The pthread_t or native id tells a new thread in the place of a dead one. */
+/* What it is known by tells a new thread in the place of a dead one. */
 static void note_identity(struct py_process *p, struct thread *t)
 {
-	uint64_t native = thread_word(t, p->layout.tstate_native_id);
-	if (native == t->native_id)
+	const struct py_layout *l = &p->layout;
+	if (thread_is(t, l))
 		return;
-	t->native_id = native;
-	t->tid = tid_outside(p, native);
+	bool numbered = l->tstate_native_id != PY_NONE;
+	t->identity[0] = thread_word(t, numbered ? l->tstate_native_id : l->tstate_id);
+	t->identity[1] = thread_word(t, l->tstate_pthread);
+	t->native_id = numbered ? t->identity[0] : tid_of_pthread(p, t->identity[1]);
+	t->tid = tid_outside(p, t->native_id);
 	t->name[0] = '\0';
 	t->name_tries = 0;
 	t->name_final = false;
@@ -224,7 +229,7 @@ static bool list_unchanged(const struct look *look)
 	for (size_t i = p->threads.count; i-- > 0;) {
 		const struct thread *t = p->threads.all[i];
 		if (!t->fresh || t->addr != addr || thread_word(t, l->tstate_interp) != t->interp ||
-			thread_word(t, l->tstate_native_id) != t->native_id)
+			!thread_is(t, l))
 			return false;
 		addr = thread_word(t, l->tstate_next);
 	}
@@ -324,6 +329,8 @@ enum py_result py_process_sample(struct py_process *p, const struct py_wants *wa
 		out->task_count = p->tasks.out_count;
 		out->tasks_cut = p->tasks.cut;
 	}
+	if (p->layout.runtime_collecting != PY_NONE)
+		look.collecting |= (uint32_t)runtime_word(&look, p->layout.runtime_collecting) != 0;
 	out->gc_running = look.collecting;
 	out->unreadable = p->unreadable;
 	if (!proven_same(p, out->at_ns))

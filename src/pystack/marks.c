@@ -1,7 +1,6 @@
 /* marks.c - one line per fact: this function of this file means that. */
 #include "marks.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 #include <slowproxy/base/mem.h>
@@ -34,10 +33,16 @@ static bool ends_with(const char *text, const char *end)
 	return len >= end_len && strcmp(text + len - end_len, end) == 0;
 }
 
-enum mark mark_of(const char *file, const char *function)
+static bool names(const char *qualified, const char *function, bool plain_names)
+{
+	const char *dot = plain_names ? strrchr(qualified, '.') : NULL;
+	return strcmp(dot != NULL ? dot + 1 : qualified, function) == 0;
+}
+
+enum mark mark_of(const char *file, const char *function, bool plain_names)
 {
 	for (size_t i = 0; i < ARRAY_LEN(marks); i++) {
-		if (strcmp(marks[i].function, function) == 0 && ends_with(file, marks[i].file_end))
+		if (names(marks[i].function, function, plain_names) && ends_with(file, marks[i].file_end))
 			return marks[i].mark;
 	}
 	return MARK_NONE;

@@ -2,6 +2,8 @@
 #ifndef PYSTACK_MARKS_H
 #define PYSTACK_MARKS_H
 
+#include <stdbool.h>
+
 enum mark {
 	MARK_NONE,
 	MARK_LOOP,     /* the event loop itself: below it, nothing but the selector means idle */
@@ -11,6 +13,7 @@ enum mark {
 	MARK_QUEUED_WORKER /* the same, but its leaf may also be a job in C: idle only with plumbing above it */
 };
 
-enum mark mark_of(const char *file, const char *function);
+/* With plain names `wait` stands for `Condition.wait`. */
+enum mark mark_of(const char *file, const char *function, bool plain_names);
 
 #endif

@@ -88,11 +88,24 @@ struct keys_shape {
 	size_t count;
 };
 
+/* Indices are as narrow as the size allows; then come the entries: hash, key, value. */
+static bool keys_by_size(uint64_t keys, const uint8_t *head, struct keys_shape *out)
+{
+	uint64_t size = word_at(head, 8), count = word_at(head, 32);
+	unsigned index_bytes = size <= 0xff ? 1 : size <= 0xffff ? 2 : 4;
+	if (size > 2 * ENTRIES_MAX || count > size)
+		return false;
+	*out = (struct keys_shape){ keys + KEYS_HEAD_BYTES + size * index_bytes, 24, (size_t)count };
+	return true;
+}
+
 static bool keys_shape(struct py_process *p, uint64_t keys, struct keys_shape *out)
 {
 	uint8_t head[KEYS_HEAD_BYTES];
 	if (!addr_plausible(keys) || !mem_read(p->mem, keys, head, sizeof head))
 		return false;
+	if (p->layout.keys == KEYS_BY_SIZE)
+		return keys_by_size(keys, head, out);
 	uint8_t index_bytes_log2 = head[9], kind = head[10];
 	uint64_t count = word_at(head, 24);
 	if (index_bytes_log2 > 24 || kind > 2 || count > ENTRIES_MAX)
@@ -196,13 +209,13 @@ bool attr_get(struct py_process *p, uint64_t object, const char *name, uint64_t 
 {
 	const struct py_layout *l = &p->layout;
 	enum { MANAGED_DICT = 1 << 4 };
-	uint64_t type, flags, keys, values = 0, dict = 0;
+	uint64_t type, flags, keys = 0, values = 0, dict = 0;
 	int64_t dict_offset;
 	if (!addr_plausible(object) || !mem_read_u64(p->mem, object + l->object_type, &type) ||
 		!addr_plausible(type) || !mem_read_u64(p->mem, type + l->type_flags, &flags) ||
 		!mem_read_u64(p->mem, type + l->type_dict_offset, (uint64_t *)&dict_offset))
 		return false;
-	if (flags & MANAGED_DICT) {
+	if (l->attrs != ATTRS_DICT && flags & MANAGED_DICT) {
 		if (!instance_storage(p, object, &values, &dict))
 			return false;
 	} else if (dict_offset <= 0 || !mem_read_u64(p->mem, object + (uint64_t)dict_offset, &dict)) {

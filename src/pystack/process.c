@@ -31,6 +31,8 @@ const char *const py_result_sentences[PY_RESULT_COUNT] = {
 struct runtime {
 	struct elf_symbol runtime, code_type, text_type;
 	uint32_t version_hex; /* 0 unknown */
+	bool patch_unknown;   /* and no more than the minor version of it */
+	bool contradicted;    /* the name of its file speaks of another one */
 };
 
 static bool find_in_image(struct mem *m, const struct image *image, struct runtime *out)
@@ -42,8 +44,12 @@ static bool find_in_image(struct mem *m, const struct image *image, struct runti
 		!elf_find(m, &e, "PyCode_Type", &out->code_type) ||
 		!elf_find(m, &e, "PyUnicode_Type", &out->text_type))
 		return false;
-	if (!elf_find(m, &e, "Py_Version", &version) || !mem_read(m, version.addr, &out->version_hex, 4))
-		out->version_hex = layout_guess_version(out->runtime.size);
+	if (elf_find(m, &e, "Py_Version", &version) && mem_read(m, version.addr, &out->version_hex, 4))
+		return true;
+	out->version_hex = layout_guess_version(out->runtime.size);
+	out->patch_unknown = true;
+	/* A size alone is thin evidence: where the file bears a version, the two must agree. */
+	out->contradicted = layout_path_contradicts(image->path, out->version_hex);
 	return true;
 }
 
@@ -94,9 +100,16 @@ static void version_text(uint32_t hex, char *out, size_t out_bytes)
 		snprintf(out + n, out_bytes - (size_t)n, "%s%u", level, hex & 15);
 }
 
-static enum py_result take_layout(struct py_process *p, uint32_t version_hex, struct buf *why)
+static enum py_result take_layout(struct py_process *p, const struct runtime *runtime, struct buf *why)
 {
+	uint32_t version_hex = runtime->version_hex;
 	const struct py_layout *row = layout_find(version_hex);
+	if (row != NULL && runtime->contradicted) {
+		buf_printf(why,
+			"process %d looks like Python %u.%u, but its file has the name of another version: an unknown build",
+			(int)p->pid, version_hex >> 24, version_hex >> 16 & 255);
+		return PY_UNSUPPORTED;
+	}
 	if (row == NULL) {
 		if (version_hex == 0)
 			buf_printf(why, "process %d is a Python of unknown version", (int)p->pid);
@@ -110,10 +123,14 @@ static enum py_result take_layout(struct py_process *p, uint32_t version_hex, st
 	p->layout = *row;
 	if (!layout_check(&p->layout, why))
 		return PY_UNSUPPORTED;
-	version_text(version_hex, p->version, sizeof p->version);
+	if (runtime->patch_unknown)
+		snprintf(p->version, sizeof p->version, "%u.%u", version_hex >> 24, version_hex >> 16 & 255);
+	else
+		version_text(version_hex, p->version, sizeof p->version);
 	p->ops.frame_top = frame_top_finder(row->top);
 	p->ops.frame_decode = frame_decoder(row->shape);
 	p->ops.lines_decode = lines_decoder(row->lines);
+	p->ops.coro_look = coro_looker(row->coro);
 	return PY_OK;
 }
 
@@ -133,10 +150,10 @@ static struct window window_over(const uint32_t *offsets, size_t count)
 static bool set_windows(struct py_process *p)
 {
 	const struct py_layout *l = &p->layout;
-	uint32_t runtime[] = { l->runtime_interpreters, l->runtime_current_thread };
+	uint32_t runtime[] = { l->runtime_interpreters, l->runtime_current_thread, l->runtime_collecting };
 	uint32_t interp[] = { l->interp_next, l->interp_threads, l->interp_collecting };
 	uint32_t tstate[] = { l->tstate_next, l->tstate_interp, l->tstate_frame, l->tstate_pthread,
-		l->tstate_native_id, l->tstate_chunk, l->tstate_chunk_top };
+		l->tstate_native_id, l->tstate_id, l->tstate_chunk, l->tstate_chunk_top };
 	p->runtime_window = window_over(runtime, ARRAY_LEN(runtime));
 	p->interp_window = window_over(interp, ARRAY_LEN(interp));
 	p->tstate_window = window_over(tstate, ARRAY_LEN(tstate));
@@ -179,7 +196,7 @@ enum py_result process_open_memory(struct mem *mem, struct py_process **out, str
 	p->pid = mem->pid;
 	enum py_result r = find_runtime(mem, &runtime, why);
 	if (r == PY_OK)
-		r = take_layout(p, runtime.version_hex, why);
+		r = take_layout(p, &runtime, why);
 	if (r == PY_OK) {
 		p->runtime = runtime.runtime.addr;
 		p->types.code = runtime.code_type.addr;

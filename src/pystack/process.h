@@ -34,6 +34,7 @@ struct py_process {
 		frame_top_fn *frame_top;
 		frame_decode_fn *frame_decode;
 		lines_decode_fn *lines_decode;
+		coro_look_fn *coro_look;
 	} ops;
 
 	uint64_t runtime; /* &_PyRuntime */

@@ -195,6 +195,18 @@ pid_t tid_outside(struct py_process *p, uint64_t inside)
 	return (pid_t)outside;
 }
 
+uint64_t tid_of_pthread(struct py_process *p, uint64_t pthread)
+{
+	uint32_t tid = 0;
+	char path[48], comm[64];
+	if (p->layout.pthread_tid == PY_NONE || !addr_plausible(pthread) ||
+		!mem_read(p->mem, pthread + p->layout.pthread_tid, &tid, sizeof tid))
+		return 0;
+	/* Another libc keeps something else there: only a thread of this process is believed. */
+	snprintf(path, sizeof path, "task/%d/comm", (int)tid_outside(p, tid));
+	return mem_file(p->mem, path, comm, sizeof comm) ? tid : 0;
+}
+
 bool tid_is_main(struct py_process *p, uint64_t inside)
 {
 	if (!p->tids.known)

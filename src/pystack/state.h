@@ -31,6 +31,8 @@ struct tid_table {
 	pid_t main_inside;
 };
 pid_t tid_outside(struct py_process *p, uint64_t inside);
+/* The id of a thread that is known by its pthread_t only, as libc keeps it; 0 when the process has no such thread. */
+uint64_t tid_of_pthread(struct py_process *p, uint64_t pthread);
 bool tid_is_main(struct py_process *p, uint64_t inside);
 void tids_clear(struct tid_table *t);
 

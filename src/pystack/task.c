@@ -14,7 +14,13 @@
 #include "text.h"
 
 /* Enough of a coroutine object for its frame and the values most frames hold. */
-enum { CORO_BYTES = 384, LOOK_AGAIN_NS = 1000 * 1000 * 1000, LOCALS_MAX = 1 << 16, AWAIT_RESUME_FROM = 2 };
+enum {
+	CORO_BYTES = 384,
+	LOOK_AGAIN_NS = 1000 * 1000 * 1000,
+	LOCALS_MAX = 1 << 16,
+	AWAIT_RESUME_FROM = 2,
+	UNIT_BYTES = 2
+};
 
 /* Finds the sets once; they live as long as the module. */
 static bool find_sets(struct py_process *p, uint64_t interp)
@@ -125,24 +131,55 @@ static bool seen_before(struct await_chain *c, uint64_t object)
 	return false;
 }
 
-/* The value on top of a suspended frame's stack; 0 when it cannot be told. */
-static uint64_t awaited_by(struct py_process *p, uint64_t coro, const uint8_t *bytes)
+static bool coro_look_inside(
+	struct py_process *p, uint64_t object, const uint8_t *bytes, struct coro_look *out)
 {
 	const struct py_layout *l = &p->layout;
-	int32_t depth = int_at(bytes, l->gen_frame + l->frame_stack_depth);
-	uint64_t value = 0, offset = l->gen_frame + l->frame_locals + 8ull * ((uint64_t)depth - 1);
-	if (depth <= 0 || depth > LOCALS_MAX)
+	int8_t state = (int8_t)bytes[l->gen_state];
+	*out = (struct coro_look){ .state = CORO_DONE };
+	if (state >= l->gen_suspended_from && state <= l->gen_suspended_to)
+		out->state = CORO_SUSPENDED;
+	else if (state == l->gen_created)
+		out->state = CORO_CREATED;
+	else if (state == l->gen_running)
+		out->state = CORO_RUNNING;
+	out->frame = object + l->gen_frame;
+	p->ops.frame_decode(l, bytes + l->gen_frame, &out->words);
+	int32_t depth = out->words.stack_depth;
+	if (depth > 0 && depth <= LOCALS_MAX)
+		out->top = object + l->gen_frame + l->frame_locals + 8ull * ((uint64_t)depth - 1);
+	return out->words.owner == l->owner_generator;
+}
+
+coro_look_fn *coro_looker(enum coro_shape kind)
+{
+	static coro_look_fn *const lookers[] = {
+		[CORO_HOLDS_FRAME] = coro_look_inside,
+		[CORO_POINTS_TO_FRAME] = coro_look_object,
+	};
+	return lookers[kind];
+}
+
+/* The value on top of a suspended frame's stack; 0 when it cannot be told. */
+static uint64_t awaited_by(struct py_process *p, uint64_t coro, const uint8_t *bytes, uint64_t top)
+{
+	uint64_t value = 0;
+	if (top == 0)
 		return 0;
-	if (offset + 8 <= CORO_BYTES)
-		return word_at(bytes, offset);
-	return mem_read_u64(p->mem, coro + offset, &value) ? value : 0;
+	if (top > coro && top - coro + 8 <= CORO_BYTES)
+		return word_at(bytes, top - coro);
+	return mem_read_u64(p->mem, top, &value) ? value : 0;
 }
 
 /* A generator may be suspended at a plain yield: only after one for an await its top of stack is what it awaits. */
-static bool generator_awaits(struct py_process *p, const struct frame_words *words)
+static bool generator_awaits(struct py_process *p, const struct raw_frame *raw)
 {
 	uint8_t next[2]; /* the instruction it will resume with, and its argument */
-	return mem_read(p->mem, words->ip + 2, next, sizeof next) && (next[1] & 3) >= AWAIT_RESUME_FROM;
+	uint64_t at = raw->code->first_instruction + UNIT_BYTES * ((uint64_t)raw->unit + 1);
+	if (!mem_read(p->mem, at, next, sizeof next))
+		return false;
+	return p->layout.awaits == AWAIT_BY_OPCODE ? next[0] == p->layout.await_opcode
+						   : (next[1] & 3) >= AWAIT_RESUME_FROM;
 }
 
 static void add_frame(struct await_chain *c, struct raw_frame raw)
@@ -155,27 +192,31 @@ static void add_frame(struct await_chain *c, struct raw_frame raw)
 static void take_coroutine(
 	struct py_process *p, struct await_chain *c, const uint8_t *bytes, enum type_kind kind)
 {
-	const struct py_layout *l = &p->layout;
-	struct frame_words words;
+	struct coro_look look;
 	struct raw_frame raw;
 	uint64_t object = c->next;
-	int8_t state = (int8_t)bytes[l->gen_state];
-	bool suspended = state >= l->gen_suspended_from && state <= l->gen_suspended_to;
+	bool sane = p->ops.coro_look(p, object, bytes, &look);
 	c->next = 0;
-	if (!suspended && state != l->gen_created) {
-		c->skip = c->count == 0 || state == l->gen_running; /* it is on a thread just now, or done */
+	if (sane && (look.state == CORO_RUNNING || look.state == CORO_DONE)) {
+		c->skip =
+			c->count == 0 || look.state == CORO_RUNNING; /* it is on a thread just now, or done */
 		return;
 	}
-	p->ops.frame_decode(l, bytes + l->gen_frame, &words);
-	if (words.owner != l->owner_generator || !frame_resolve(p, &words, &raw)) {
+	if (!sane || !frame_resolve(p, &look.words, &raw)) {
 		add_frame(c, (struct raw_frame){ .kind = PY_FRAME_UNREADABLE });
 		c->torn = true;
 		return;
 	}
-	raw.addr = object + l->gen_frame;
+	raw.addr = look.frame;
 	add_frame(c, raw);
-	if (suspended && (kind == TYPE_COROUTINE || generator_awaits(p, &words)))
-		c->next = awaited_by(p, object, bytes);
+	if (look.state == CORO_SUSPENDED && (kind == TYPE_COROUTINE || generator_awaits(p, &raw)))
+		c->next = awaited_by(p, object, bytes, look.top);
+}
+
+/* How much of a coroutine must be read. */
+static size_t coro_head(const struct py_layout *l)
+{
+	return l->gen_frame + (l->coro == CORO_HOLDS_FRAME ? l->frame_size : 8);
 }
 
 /* One hop of one chain, from the bytes of the object it stands at. */
@@ -183,7 +224,7 @@ static void hop(struct py_process *p, struct await_chain *c, const uint8_t *byte
 {
 	const struct py_layout *l = &p->layout;
 	enum type_kind kind = len > 0 ? type_kind_of(p, word_at(bytes, l->object_type)) : TYPE_OTHER;
-	bool frame_read = len >= l->gen_frame + l->frame_size;
+	bool frame_read = len >= coro_head(l);
 	if (seen_before(c, c->next)) {
 		add_frame(c, (struct raw_frame){ .kind = PY_FRAME_TRUNCATED });
 		c->next = 0;
@@ -226,7 +267,7 @@ static size_t hop_all(
 	for (size_t k = 0; k < n; k++) {
 		struct await_chain *c = &p->tasks.chains[which[k]];
 		/* Near the end of an arena the guess may have been too long: the head alone then. */
-		size_t len = parts[k].len, head = p->layout.gen_frame + p->layout.frame_size;
+		size_t len = parts[k].len, head = coro_head(&p->layout);
 		if (len == 0 && mem_read(p->mem, c->next, bytes + k * CORO_BYTES, head))
 			len = head;
 		if (len == 0 && mem_read(p->mem, c->next, bytes + k * CORO_BYTES, 24))

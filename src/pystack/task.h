@@ -13,6 +13,20 @@
 
 #include "frame.h"
 
+struct py_process;
+
+/* What a coroutine or generator does, and its frame. */
+struct coro_look {
+	enum { CORO_DONE, CORO_CREATED, CORO_SUSPENDED, CORO_RUNNING } state;
+	struct frame_words words;
+	uint64_t frame; /* where it lies */
+	uint64_t top;   /* where the value on top of its stack lies, while suspended; 0: nothing is there */
+};
+/* From the first bytes of the object (its frame, when it lies inside, included); false when they make no sense. */
+typedef bool coro_look_fn(struct py_process *p, uint64_t object, const uint8_t *bytes, struct coro_look *out);
+coro_look_fn *coro_looker(enum coro_shape kind);
+coro_look_fn coro_look_object; /* frame_object.c */
+
 enum { AWAIT_HOPS_MAX = 200, TASK_FRAMES_FIRST = 8 };
 
 /* The await chain of one task while it is walked, and then as it is shown. */

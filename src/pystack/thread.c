@@ -12,7 +12,7 @@
 #include "text.h"
 
 enum {
-	REGIONS_MAX = 512,
+	REGIONS_MAX = 4096,
 	CHUNK_SLACK =
 		1024, /* frames that may have been pushed between reading the top and reading the chunk */
 	CHUNK_READ_MAX = 1 << 20, /* of the current chunk */
@@ -140,9 +140,10 @@ void thread_parts_read(struct thread *t, size_t count)
 static bool prediction_held(const struct py_process *p, const struct thread *t)
 {
 	const struct py_layout *l = &p->layout;
-	if (!t->whole || thread_word(t, l->tstate_frame) != t->anchor_base)
+	if (!t->whole)
 		return false;
-	if (l->top == TOP_THROUGH_CFRAME && t->anchor == 0)
+	if (l->top == TOP_THROUGH_CFRAME &&
+		(t->anchor == 0 || thread_word(t, l->tstate_frame) != t->anchor_base))
 		return false;
 	if (l->tstate_chunk == PY_NONE)
 		return true;
@@ -156,7 +157,11 @@ static bool prediction_held(const struct py_process *p, const struct thread *t)
 /* One call for this thread alone. */
 static bool read_again(struct py_process *p, struct thread *t)
 {
-	struct mem_part parts[THREAD_PARTS_MAX];
+	if (p->part_capacity < THREAD_PARTS_MAX) {
+		p->part_capacity = THREAD_PARTS_MAX;
+		p->parts = xrealloc(p->parts, p->part_capacity * sizeof *p->parts);
+	}
+	struct mem_part *parts = p->parts;
 	size_t count = thread_parts(p, t, parts);
 	thread_parts_read(t, mem_read_parts(p->mem, parts, count));
 	return t->fresh && thread_word(t, p->layout.tstate_interp) == t->interp;
@@ -218,7 +223,7 @@ static void names_from_threading(struct py_process *p, uint64_t interp)
 static void name_from_kernel(struct py_process *p, struct thread *t)
 {
 	char path[48], comm[sizeof t->name];
-	if (tid_is_main(p, thread_word(t, p->layout.tstate_native_id))) {
+	if (tid_is_main(p, t->native_id)) {
 		str_copy(t->name, sizeof t->name, "MainThread", 10);
 		return;
 	}

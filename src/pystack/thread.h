@@ -30,8 +30,9 @@ struct region {
 };
 
 struct thread {
-	uint64_t addr;      /* of its thread state */
-	uint64_t native_id; /* as the process knows it */
+	uint64_t addr;        /* of its thread state */
+	uint64_t identity[2]; /* what no two threads share: an id that is given once, and the pthread_t */
+	uint64_t native_id;   /* as the process knows it; 0 unknown */
 	uint64_t interp;
 	uint8_t state[TSTATE_BYTES_MAX];
 	bool fresh;  /* state is of this look */
@@ -75,7 +76,14 @@ static inline uint64_t thread_word(const struct thread *t, uint32_t offset)
 	return word_at(t->state, offset);
 }
 
-enum { THREAD_PARTS_MAX = 520 };
+/* What tells it from any other. */
+static inline bool thread_is(const struct thread *t, const struct py_layout *l)
+{
+	uint32_t id = l->tstate_native_id != PY_NONE ? l->tstate_native_id : l->tstate_id;
+	return thread_word(t, id) == t->identity[0] && thread_word(t, l->tstate_pthread) == t->identity[1];
+}
+
+enum { THREAD_PARTS_MAX = 4200 };
 /* What to read of it; at most THREAD_PARTS_MAX parts are written. Returns how many. */
 size_t thread_parts(struct py_process *p, struct thread *t, struct mem_part *parts);
 /* How many of those parts were read. */

@@ -327,10 +327,10 @@ static void layouts(void **state)
 static void marks_need_file_and_function(void **state)
 {
 	(void)state;
-	assert_int_equal(
-		mark_of("/usr/lib/python3/asyncio/base_events.py", "BaseEventLoop._run_once"), MARK_LOOP);
-	assert_int_equal(mark_of("/srv/app/my_base_events.py", "BaseEventLoop._run_once"), MARK_NONE);
-	assert_int_equal(mark_of("/usr/lib/python3/asyncio/base_events.py", "something"), MARK_NONE);
+	assert_int_equal(mark_of("/usr/lib/python3/asyncio/base_events.py", "BaseEventLoop._run_once", false),
+		MARK_LOOP);
+	assert_int_equal(mark_of("/srv/app/my_base_events.py", "BaseEventLoop._run_once", false), MARK_NONE);
+	assert_int_equal(mark_of("/usr/lib/python3/asyncio/base_events.py", "something", false), MARK_NONE);
 }
 
 /* ---- living processes that are not Python */
