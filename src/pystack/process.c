@@ -16,6 +16,7 @@
 #include "look.h"
 #include "maps.h"
 #include "permission.h"
+#include "text.h"
 
 const char *const py_result_sentences[PY_RESULT_COUNT] = {
 	[PY_OK] = "it could be read",
@@ -187,6 +188,26 @@ static enum py_result self_check(struct py_process *p, struct buf *why)
 	return PY_UNSUPPORTED;
 }
 
+/* Where no symbol bears the version, sys.version tells it whole, and must agree with what was guessed. */
+static enum py_result ask_version(struct py_process *p, struct buf *why)
+{
+	uint64_t interp, sys, version;
+	char text[sizeof p->version];
+	size_t known = strlen(p->version);
+	if (!mem_read_u64(p->mem, p->runtime + p->layout.runtime_interpreters, &interp) ||
+		!addr_plausible(interp) || !module_dict(p, interp, "sys", &sys) ||
+		!dict_get(p, sys, "version", &version) || !text_read(p, version, text, sizeof text))
+		return PY_OK; /* still starting: the minor version is known all the same */
+	text[strcspn(text, " +")] = '\0';
+	if (strncmp(text, p->version, known) == 0 && text[known] == '.') {
+		memcpy(p->version, text, sizeof text);
+		return PY_OK;
+	}
+	buf_printf(why, "process %d looks like Python %s, but calls itself another version: an unknown build",
+		(int)p->pid, p->version);
+	return PY_UNSUPPORTED;
+}
+
 enum py_result process_open_memory(struct mem *mem, struct py_process **out, struct buf *why)
 {
 	struct runtime runtime;
@@ -203,6 +224,8 @@ enum py_result process_open_memory(struct mem *mem, struct py_process **out, str
 		p->types.text = runtime.text_type.addr;
 		r = set_windows(p) ? self_check(p, why) : PY_UNSUPPORTED;
 	}
+	if (r == PY_OK && runtime.patch_unknown)
+		r = ask_version(p, why);
 	/* What was found may be half of two programs, when it exec'ed meanwhile. */
 	if (r != PY_OK && r != PY_DENIED && !mem->ops->same(mem)) {
 		buf_reset(why);

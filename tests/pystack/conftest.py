@@ -14,7 +14,7 @@ TOOL = os.environ.get("PYSTACK_TOOL", str(ROOT / "build/tests/pystack/pystack_to
 DUMP = os.environ.get("SLOWPROXY_BIN", TOOL)
 # A reader built with sanitizers is slower: more moves under its eyes, and bars on how much may be torn are wider.
 PATIENCE = 5 if "san" in TOOL else 1
-READABLE = {(3, 11)}
+READABLE = {(3, 8), (3, 9), (3, 10), (3, 11)}
 PYENV = pathlib.Path(os.environ.get("PYENV_ROOT", "/root/.pyenv")) / "versions"
 
 
@@ -40,6 +40,11 @@ def find_interpreters():
 FOUND = find_interpreters()
 GOOD = [p for p, v in FOUND.items() if v[:2] in READABLE]
 OTHERS = [p for p, v in FOUND.items() if v[:2] not in READABLE]
+
+
+def shown(python, name):
+    """A qualified name as that version knows it."""
+    return name if FOUND[python] >= (3, 11) else name.rsplit(".", 1)[-1]
 
 
 def name_of(python):

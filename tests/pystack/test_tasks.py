@@ -1,5 +1,5 @@
 """Suspended asyncio tasks: their names and the lines they await at."""
-from conftest import dump, frames_of, until, watch
+from conftest import dump, frames_of, shown, until, watch
 
 
 def tasks_of(document):
@@ -12,7 +12,7 @@ def test_await_chains(python, start):
     tasks = until(lambda: (t := tasks_of(dump(app.pid))) and len(t) >= 8 and t, "eight tasks")
     chain = [("innermost", app.line("at innermost")), ("middle", app.line("at middle")), ("outermost", app.line("at outermost"))]
     assert tasks["plain"][1:] == chain and tasks["plain"][0][0] == "sleep"
-    assert tasks["object"][1:] == [("Slow.__await__", app.line("at awaitable")), ("await_object", app.line("at await_object"))]
+    assert tasks["object"][1:] == [(shown(python, "Slow.__await__"), app.line("at awaitable")), ("await_object", app.line("at await_object"))]
     assert tasks["generator"][1:] == [("agen", app.line("at agen")), ("await_agen", app.line("at await_agen"))]
     assert tasks["gathers"] == [("gathers", app.line("at gathers"))]
     assert tasks["Task-1"][1:] == [("main", app.line("at main"))]

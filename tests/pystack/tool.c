@@ -3,7 +3,7 @@
  *   pystack_tool dump --pid PID [--json]      as slowproxy dump
  *   pystack_tool tape PID FILE                records a tape of a process, which stands still meanwhile
  *   pystack_tool replay FILE                  shows what a tape says
- *   pystack_tool lines                        line tables on stdin ("FIRST UNITS HEX"), a line for each unit on stdout
+ *   pystack_tool lines [lnotab|ranges]        line tables on stdin ("FIRST UNITS HEX"), a line for each unit on stdout
  *   pystack_tool watch PID SECONDS [tasks]    samples as fast as it can; counts, and each distinct stack with its count
  */
 #include <signal.h>
@@ -121,7 +121,7 @@ static int tape_replay(const char *path)
 	return ok ? 0 : 1;
 }
 
-static int lines_print(void)
+static int lines_print(enum line_table_kind kind)
 {
 	char *line = NULL;
 	size_t capacity = 0;
@@ -135,7 +135,7 @@ static int lines_print(void)
 		for (const char *h = line + hex_at; sscanf(h, "%2hhx", &table[len]) == 1; h += 2)
 			len++;
 		struct line_map map;
-		bool ok = lines_decoder(LINES_LOCATIONS)(table, len, first, &map);
+		bool ok = lines_decoder(kind)(table, len, first, &map);
 		printf("%s", ok ? "" : "malformed");
 		for (unsigned unit = 0; ok && unit < units; unit++)
 			printf("%u ", lines_at(&map, unit));
@@ -145,6 +145,17 @@ static int lines_print(void)
 	}
 	free(line);
 	return 0;
+}
+
+static enum line_table_kind line_kind(const char *name)
+{
+	static const char *const names[] = {
+		[LINES_LOCATIONS] = "locations", [LINES_LNOTAB] = "lnotab", [LINES_RANGES] = "ranges"
+	};
+	size_t kind = 0;
+	while (kind + 1 < ARRAY_LEN(names) && strcmp(names[kind], name) != 0)
+		kind++;
+	return (enum line_table_kind)kind;
 }
 
 /* A stack as one line of text: root first. */
@@ -219,7 +230,7 @@ int main(int argc, char **argv)
 	if (strcmp(command, "replay") == 0 && argc == 3)
 		return tape_replay(argv[2]);
 	if (strcmp(command, "lines") == 0)
-		return lines_print();
+		return lines_print(argc > 2 ? line_kind(argv[2]) : LINES_LOCATIONS);
 	if (strcmp(command, "watch") == 0 && argc >= 4)
 		return watch((pid_t)atoi(argv[2]), strtod(argv[3], NULL), argc > 4);
 	fputs("pystack_tool dump | tape | replay | lines | watch\n", stderr);
