@@ -61,6 +61,10 @@ struct config {
 	struct config_strings trusted_proxies; /* networks, and "unix:" for the clients of a unix socket */
 
 	struct {
+		bool forwarded, via;
+	} forward;
+
+	struct {
 		const char *header; /* "" turns the header off */
 		enum config_unit unit;
 		uint32_t digits;

@@ -158,6 +158,8 @@ struct http_forward {
 	struct slice forwarded_for; /* whole value */
 	struct slice forwarded_proto;
 	struct slice forwarded_host;
+	struct slice
+		more; /* complete "Name: value\r\n" lines; of the client's own such headers nothing is left out */
 	struct slice request_id;
 	struct slice traceparent;
 	bool drop_tracestate; /* the client's traceparent was not valid */

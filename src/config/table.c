@@ -52,6 +52,7 @@ static const char *const levels[] = {
 
 const struct config_section config_sections[] = {
 	{ "", "What is in front, and what is behind." },
+	{ "forward", "What the application is told besides X-Forwarded-For, -Proto and -Host." },
 	{ "response_time", "The header that tells the client how long its answer took." },
 	{ "slow", "Which requests count as slow, and so get a line in the slow log." },
 	{ "capture", "How the stacks of the worker behind a slow request are taken." },
@@ -109,6 +110,15 @@ const struct config_row config_rows[] = {
 		.def = "json",
 		.choices = error_formats,
 		.doc = "The form of the answers that slowproxy makes itself, such as 502 when the application is not there." },
+
+	{ .key = "forward.forwarded",
+		A_BOOL(forward.forwarded),
+		.def = "false",
+		.doc = "Whether a Forwarded header (RFC 7239) is written, too: appended to that of a trusted proxy." },
+	{ .key = "forward.via",
+		A_BOOL(forward.via),
+		.def = "false",
+		.doc = "Whether a Via header (RFC 9110) names slowproxy to the application." },
 
 	{ .key = "response_time.header",
 		A_TEXT(response_time.header),

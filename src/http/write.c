@@ -201,7 +201,7 @@ void http_write_request_head(struct buf *out, const struct http_head *head, cons
 {
 	size_t most = head->bytes + head->host.len + add->host.len + add->forwarded_for.len +
 		      add->forwarded_proto.len + add->forwarded_host.len + add->request_id.len +
-		      add->traceparent.len + FIXED_OVERHEAD;
+		      add->traceparent.len + add->more.len + FIXED_OVERHEAD;
 	struct out o = begin(out, most);
 	const struct request_context context = { head, add };
 
@@ -219,6 +219,7 @@ void http_write_request_head(struct buf *out, const struct http_head *head, cons
 	PUT_ADDED(&o, "X-Forwarded-Host", add->forwarded_host);
 	PUT_ADDED(&o, "X-Request-ID", add->request_id);
 	PUT_ADDED(&o, "traceparent", add->traceparent);
+	put_slice(&o, add->more);
 	PUT(&o, "\r\n");
 	end(out, &o, most);
 }

@@ -126,6 +126,35 @@ static struct slice host_of(const struct upstream *u)
 	return strncmp(u->text, "unix:", 5) == 0 ? SLICE("localhost") : slice_of(u->text);
 }
 
+/* RFC 7239 6: an IPv6 address stands in brackets and quotes; who has no address is unknown. A host that holds what a quoted
+ * string may not is left out. */
+static void add_forwarded(struct buf *out, const char *address, struct slice host)
+{
+	bool plain = host.len != 0 && memchr(host.at, '"', host.len) == NULL &&
+		     memchr(host.at, '\\', host.len) == NULL;
+	buf_add_str(out, "Forwarded: for=");
+	if (strchr(address, ':') != NULL)
+		buf_printf(out, "\"[%s]\"", address);
+	else
+		buf_add_str(out, address[0] != '\0' ? address : "unknown");
+	if (plain)
+		buf_printf(out, ";host=\"%.*s\"", (int)host.len, host.at);
+	buf_add_str(out, ";proto=http\r\n");
+}
+
+/* A further line appends to those of the same name (RFC 9110 5.2), so the client's own pass as they are. */
+static struct slice more_lines(struct exchange *x, const struct http_head *head)
+{
+	const struct config *c = x->proxy->config;
+	struct buf *out = &x->proxy->more;
+	buf_reset(out);
+	if (c->forward.forwarded)
+		add_forwarded(out, x->client->address, head->host);
+	if (c->forward.via)
+		buf_printf(out, "Via: 1.%u slowproxy\r\n", head->minor);
+	return (struct slice){ out->data, out->len };
+}
+
 static char *put(char *at, const char *text, size_t len)
 {
 	memcpy(at, text, len);
@@ -151,6 +180,7 @@ void heads_forward_request(struct exchange *x, const struct http_head *head, str
 	struct http_forward add = {
 		.host = host_of(x->upstream != NULL ? x->upstream : x->proxy->upstreams),
 		.forwarded_for = forwarded_for(x, head),
+		.more = more_lines(x, head),
 		.request_id = slice_of(x->record->request_id),
 		.traceparent = traceparent(x, trace),
 		.drop_tracestate = !x->trace_continued,

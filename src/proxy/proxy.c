@@ -160,5 +160,6 @@ void proxy_free(struct proxy *p)
 	blocks_clear(&p->blocks);
 	buf_clear(&p->extra);
 	buf_clear(&p->forwarded_for);
+	buf_clear(&p->more);
 	loop_defer_free(p->loop, p, free);
 }

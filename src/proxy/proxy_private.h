@@ -340,7 +340,7 @@ struct proxy {
 
 	/* Scratch of one call: a loop has one thread. */
 	struct http_head request_head, response_head;
-	struct buf extra, forwarded_for;
+	struct buf extra, forwarded_for, more;
 	struct slice response_time_name; /* config's; empty: the header is off */
 };
 

@@ -135,6 +135,25 @@ static void test_trusted_proxies(void **state)
 	expect_client("127.0.0.1", true, chain, NULL, "6.6.6.6", false, "");
 }
 
+/* forward.*: Forwarded and Via are written when asked for, behind those of a trusted proxy. */
+static void test_forwarded_and_via(void **state)
+{
+	const char *flags[] = { "forward.forwarded", "true", "forward.via", "true", NULL };
+	struct rig *rig = rig_new(flags);
+	int client = client_connect(rig);
+	(void)state;
+	send_text(client, "GET / HTTP/1.1\r\nHost: a:81\r\nVia: 1.0 x\r\nForwarded: for=9.9.9.9\r\n\r\n");
+	int backend = backend_accept(rig);
+	const char *head = read_head(backend);
+	expect_contains(head, "Via: 1.0 x\r\nForwarded: for=9.9.9.9\r\n");
+	expect_contains(head, "Forwarded: for=127.0.0.1;host=\"a:81\";proto=http\r\nVia: 1.1 slowproxy\r\n");
+	send_text(backend, OK_EMPTY);
+	read_head(client);
+	close(client);
+	close(backend);
+	rig_free(rig);
+}
+
 /* response_time.*: another name, milliseconds, kept when the backend has one, Server-Timing, or nothing at all. */
 static void test_response_time_settings(void **state)
 {
@@ -573,6 +592,7 @@ int main(void)
 		cmocka_unit_test(test_get),
 		cmocka_unit_test(test_ids_go_on),
 		cmocka_unit_test(test_trusted_proxies),
+		cmocka_unit_test(test_forwarded_and_via),
 		cmocka_unit_test(test_response_time_settings),
 		cmocka_unit_test(test_response_time_is_true),
 		cmocka_unit_test(test_keep_alive_reuse),
