@@ -143,6 +143,10 @@ void profile_write_collapsed(const struct profile *p, const struct profile_view 
 void profile_write_svg(const struct profile *p, const struct profile_view *view, struct buf *out);
 /* For speedscope.app: each thread and each task is a profile of its own, in time order. */
 void profile_write_speedscope(const struct profile *p, const struct profile_view *view, struct buf *out);
+/* For Python's pstats, and what is built on it (snakeviz): the table of cProfile, sampled. Wants frames that are functions. */
+void profile_write_pstats(const struct profile *p, const struct profile_view *view, struct buf *out);
+/* For pprof and Pyroscope, gzipped; two values, samples and wall time. */
+void profile_write_pprof(const struct profile *p, const struct profile_view *view, struct buf *out);
 /* One self-contained page, no network, works from file://: flame graph and timeline with search, zoom and details, facts on
  * top. The page holds every sample; view->idle and view->lanes only set its switches. */
 void profile_write_html(const struct profile *p, const struct profile_view *view, struct buf *out);

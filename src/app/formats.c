@@ -13,6 +13,10 @@ static const struct format formats[] = {
 	{ "speedscope", "json", "speedscope profile", profile_write_speedscope, .by_extension = false },
 	{ "html", "html", "flame graph page", profile_write_html, .by_extension = true,
 		.full_filenames = true },
+	{ "pstats", "pstats", "pstats table", profile_write_pstats, .by_extension = true,
+		.full_filenames = true, .functions = true },
+	{ "pprof", "pb.gz", "pprof profile", profile_write_pprof, .by_extension = true,
+		.full_filenames = true },
 };
 
 const struct format *format_of_name(const char *name)

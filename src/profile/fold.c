@@ -2,6 +2,9 @@
 #include "fold.h"
 
 #include <inttypes.h>
+#include <string.h>
+
+#include <slowproxy/base/str.h>
 
 struct folded *profile_fold(const struct profile *p, const struct profile_view *view, size_t *count)
 {
@@ -38,4 +41,13 @@ void profile_frame_label(const struct profile_frame *f, bool no_lines, struct bu
 	if (!no_lines && f->line != 0)
 		buf_printf(out, ":%" PRIu32, f->line);
 	buf_add_char(out, ')');
+}
+
+void profile_add_utf8(const char *text, struct buf *out)
+{
+	for (size_t left = strlen(text), n; left > 0; text += n, left -= n) {
+		n = utf8_sequence((const unsigned char *)text, left);
+		buf_add(out, n != 0 ? text : "?", MAX(n, (size_t)1));
+		n = MAX(n, (size_t)1);
+	}
 }

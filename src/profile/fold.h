@@ -16,4 +16,7 @@ struct folded *profile_fold(const struct profile *p, const struct profile_view *
 /* "render (app.py:88)", as the view wants it. */
 void profile_frame_label(const struct profile_frame *f, bool no_lines, struct buf *out);
 
+/* The text, with '?' for each byte that is not UTF-8: some readers refuse the whole file for one. */
+void profile_add_utf8(const char *text, struct buf *out);
+
 #endif

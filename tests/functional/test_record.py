@@ -1,7 +1,9 @@
 """slowproxy record: where the time of a process goes, in files that their real readers open."""
+import gzip
 import json
 import os
 import pathlib
+import pstats
 import re
 import shutil
 import signal
@@ -157,6 +159,76 @@ def test_svg_in_a_browser(target, folder, tmp_path):
         assert not [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
     finally:
         driver.quit()
+
+
+def test_pstats(target, folder):
+    """Python's own pstats loads the table; work stands for nearly all the time, compute is called by it."""
+    table = pstats.Stats(str(recorded(target, folder, "profile.pstats"))).stats
+    rows = {name: (file, calls, own, all_) + (callers,) for (file, _, name), (_, calls, own, all_, callers) in table.items()}
+    file, calls, own, cumulative, _ = rows["work"]
+    assert file == str(TARGET) and calls >= 50 and cumulative >= 0.5 > own
+    assert {name for _, _, name in rows["compute"][4]} == {"work"}
+    assert abs(sum(own for _, _, own, _, _ in table.values()) - rows["<module>"][3]) <= 0.1
+
+
+def fields(message):
+    """(number, value) of each field of a protocol buffer: the small part of the format that pprof uses."""
+    at = 0
+
+    def varint():
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = message[at]
+            at += 1
+            value |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                return value
+    while at < len(message):
+        key = varint()
+        assert key & 7 in (0, 2)
+        value = varint()
+        if key & 7 == 2:
+            assert at + value <= len(message)
+            value, at = message[at:at + value], at + value
+        yield key >> 3, value
+
+
+def unpacked(packed):
+    values, value, shift = [], 0, 0
+    for byte in packed:
+        value |= (byte & 127) << shift
+        shift += 7
+        if byte < 128:
+            values.append(value)
+            value = shift = 0
+    return values
+
+
+def test_pprof(target, folder):
+    """gzip and a decoder of protocol buffers read the file: leaf first, two values a sample, names and lines where they belong."""
+    parts = {}
+    for number, value in fields(gzip.decompress(recorded(target, folder, "profile.pb.gz", "-t").read_bytes())):
+        parts.setdefault(number, []).append(value)
+    texts = [text.decode() for text in parts[6]]
+    assert texts[0] == ""
+    types = [[texts[v] for _, v in fields(t)] for t in parts[1]]
+    assert types == [["samples", "count"], ["wall", "nanoseconds"]]
+    functions = {f[1]: (texts[f[2]], texts[f[4]]) for f in (dict(fields(f)) for f in parts[5])}
+    locations = {}
+    for location in map(dict, map(fields, parts[4])):
+        line = dict(fields(location[4]))
+        locations[location[1]] = functions[line[1]] + (line[2],)
+    total = computing = 0
+    for sample in map(dict, map(fields, parts[2])):
+        stack, (count, wall_ns) = [locations[i] for i in unpacked(sample[1])], unpacked(sample[2])
+        label = dict(fields(sample[3]))
+        assert texts[label[1]] == "thread" and re.fullmatch(r".+ \(\d+\)", texts[label[2]])
+        assert wall_ns == count * 10_000_000
+        total += count
+        computing += count if ("compute", str(TARGET), 8) in stack[:2] and stack[-1][0] == "<module>" else 0
+    assert total >= 50 and computing >= 0.7 * total
 
 
 @pytest.mark.core

@@ -91,10 +91,36 @@ static void speedscope_has_a_profile_for_each_thread(void **state)
 	profile_free(p);
 }
 
+/* "Recursion counts once in the table for pstats; a text that is not UTF-8 reaches neither it nor the one for pprof." */
+static void binary_files_are_whole(void **state)
+{
+	(void)state;
+	struct profile *p = profile_small(), *empty = profile_new();
+	struct buf out = { 0 };
+	profile_write_pstats(p, &(struct profile_view){ 0 }, &out);
+	static const char main_row[] =
+		"{(\3\0\0\0u\6\0\0\0app.pyi\1\0\0\0u\4\0\0\0main(\5\0\0\0i\6\0\0\0i\6\0\0\0g";
+	assert_memory_equal(out.data, main_row, sizeof main_row - 1);
+	assert_null(memchr(out.data, 0xff, out.len));
+	buf_reset(&out);
+	profile_write_pprof(p, &(struct profile_view){ .lanes = true }, &out);
+	assert_memory_equal(out.data, "\x1f\x8b\x08", 3);
+	buf_reset(&out);
+	profile_write_pstats(empty, &(struct profile_view){ 0 }, &out);
+	assert_string_equal(out.data, "{0");
+	buf_reset(&out);
+	profile_write_pprof(empty, &(struct profile_view){ 0 }, &out);
+	assert_true(out.len > 18);
+	buf_clear(&out);
+	profile_free(p);
+	profile_free(empty);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(svg_is_drawn),
+		cmocka_unit_test(binary_files_are_whole),
 		cmocka_unit_test(speedscope_has_a_profile_for_each_thread),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
