@@ -9,7 +9,7 @@
 
 #include "lines.h"
 
-enum { FACTS_MAX = 20 };
+enum { FACTS_MAX = 24 };
 
 struct facts {
 	struct profile_fact items[FACTS_MAX]; /* the values are ours */
@@ -74,6 +74,12 @@ static void add_worker_facts(
 	add_fact(f, "Samples", "%" PRIu32 " of %" PRIu32 "%s%s", capture->samples, capture->samples_expected,
 		capture->status != CAPTURE_OK ? ", " : "",
 		capture->status != CAPTURE_OK ? capture_reason(r) : "");
+	if (d->culprit_ns != 0)
+		add_fact(f, "Held up by", "%s%s%s%s%s, %.0f ms", d->culprit != NULL ? d->culprit->method : "",
+			d->culprit != NULL ? " " : "",
+			d->culprit != NULL ? d->culprit->path : d->culprit_kind,
+			d->culprit != NULL ? ", request " : "",
+			d->culprit != NULL ? d->culprit->request_id : "", ms(d->culprit_ns));
 	add_fact(f, "Attribution", "%s%s%s", d->attribution, d->attribution_reason != NULL ? ": " : "",
 		d->attribution_reason != NULL ? d->attribution_reason : "");
 	add_fact(f, "Request", "%s", r->request_id);
@@ -92,7 +98,7 @@ static size_t parts_of(const struct record *r, struct profile_part parts[PHASE_C
 }
 
 void page_write(const struct config *c, const struct record *r, const struct digest *d,
-	const char *profile_id, struct buf *out)
+	const struct profile *p, const char *profile_id, struct buf *out)
 {
 	struct facts facts = { .count = 0 };
 	struct profile_part parts[PHASE_COUNT];
@@ -114,7 +120,7 @@ void page_write(const struct config *c, const struct record *r, const struct dig
 		.begin_ns = r->timeline.at[MARK_BEGIN],
 		.end_ns = r->timeline.at[MARK_END],
 	};
-	profile_write_html(r->capture.profile, &view, out);
+	profile_write_html(p, &view, out);
 	for (size_t i = 0; i < facts.count; i++)
 		free((void *)facts.items[i].value);
 	buf_clear(&title);

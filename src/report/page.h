@@ -6,6 +6,6 @@
 #include <slowproxy/report.h>
 
 void page_write(const struct config *c, const struct record *r, const struct digest *d,
-	const char *profile_id, struct buf *out);
+	const struct profile *p, const char *profile_id, struct buf *out);
 
 #endif

@@ -24,6 +24,7 @@
 #include "lines.h"
 #include "output.h"
 #include "page.h"
+#include "shown.h"
 #include "queue.h"
 
 #define COMPLAIN_EVERY_NS (60 * NS_PER_S)
@@ -105,8 +106,11 @@ static bool write_files(struct report *rep, const struct record *r, const struct
 	files_name_new(name, id, r->began_wall_ns);
 
 	struct buf page = { 0 }, folded = { 0 };
-	page_write(rep->config, r, d, id, &page);
-	profile_write_collapsed(p, &(struct profile_view){ .lanes = true, .idle = true }, &folded);
+	struct profile *own = shown_profile(r);
+	const struct profile *shown = own != NULL ? own : p;
+	page_write(rep->config, r, d, shown, id, &page);
+	profile_write_collapsed(shown, &(struct profile_view){ .lanes = true, .idle = true }, &folded);
+	profile_free(own);
 	bool page_written = files_write(&rep->files, name, ".html", &page);
 	if (!page_written || !files_write(&rep->files, name, ".collapsed.txt", &folded))
 		complain_of_file(rep, name);

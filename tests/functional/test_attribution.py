@@ -3,6 +3,7 @@
 A wrong name must never stand under attribution task or thread; of the slow requests >= 99 % must be right, >= 97 % with the
 right cause, and each hold of an event loop of 50 ms or more must name who held it.
 """
+import importlib.util
 import json
 import pathlib
 import random
@@ -143,19 +144,19 @@ def judge(load, lines, notes):
         # Phases outside the worker, and the split of the time in it; what it was doing while the answer was being sent stands in
         # the split too, so that the download counts only where that does not.
         split = sum(line.get(key, 0) for key in ("cpu_ms", "blocking_ms", "await_ms", "blocked_by_ms", "queued_ms",
-                                                 "gil_wait_ms", "gc_ms", "upload_ms", "connect_ms", "queue_ms"))
+                                                 "gil_wait_ms", "gc_ms", "unseen_ms", "upload_ms", "connect_ms", "queue_ms"))
         off = min(abs(split + download - line["duration_ms"]) for download in (0, line.get("download_ms", 0)))
         verdict.add("split", off <= max(10, 0.05 * line["duration_ms"]), line)
     return verdict
 
 
-def check(verdict, culprits=True):
+def check(verdict, culprits=True, least=10):
     print("attribution:", json.dumps(verdict.counts))
     brief = [(what, {k: v for k, v in (line[0] if isinstance(line, tuple) else line).items()
                      if k in ("msg", "attribution", "attribution_reason", "cause", "capture_status") or k.endswith("_ms")},
               line[1] if isinstance(line, tuple) else "") for what, line in verdict.wrong]
     shown = "\n".join(map(str, brief[:12]))
-    assert verdict.counts["slow"] >= 10, verdict.counts
+    assert verdict.counts["slow"] >= least, verdict.counts
     assert verdict.counts["wrong_name"] == 0, shown
     assert verdict.share("right", "slow") >= 0.99, f"{verdict.counts}\n{shown}"
     assert verdict.share("cause", "slow") >= 0.97, f"{verdict.counts}\n{shown}"
@@ -203,21 +204,59 @@ def wsgi_notes(path):
     return [json.loads(row) for row in pathlib.Path(path).read_text().splitlines()]
 
 
-@pytest.mark.parametrize("worker_class, workers, threads", [("sync", 3, 1), ("gthread", 1, 4)])
-def test_gunicorn_wsgi(folder, make_proxy, worker_class, workers, threads):
-    """Threads of gunicorn's sync and gthread workers are told apart."""
-    port, notes = free_port(), f"{folder}/truth.json"
-    argv = [PYTHON, "-m", "gunicorn", "truth_wsgi:app", "--chdir", APPS, "-b", f"127.0.0.1:{port}", "-w", workers,
-            "-k", worker_class, "--threads", threads, "--log-level", "warning"]
-    backend = Backend("truth", argv, folder, f"127.0.0.1:{port}", env={"TRUTH_FILE": notes})
-    load, chance = Load(make_proxy(backend, **SETTINGS)), random.Random(worker_class)
+WSGI_SERVERS = {
+    "gunicorn-sync": ["-m", "gunicorn", "truth_wsgi:app", "-b", "127.0.0.1:{port}", "-w", "3", "-k", "sync", "--log-level", "warning"],
+    "gunicorn-gthread": ["-m", "gunicorn", "truth_wsgi:app", "-b", "127.0.0.1:{port}", "-k", "gthread", "--threads", "4",
+                         "--log-level", "warning"],
+    "waitress": ["-m", "waitress", "--listen=127.0.0.1:{port}", "--threads=4", "truth_wsgi:app"],
+    "werkzeug": ["-c", "from werkzeug.serving import run_simple; import truth_wsgi; "
+                       "run_simple('127.0.0.1', {port}, truth_wsgi.app, threaded=True)"],
+    "wsgiref": ["-c", "from wsgiref.simple_server import make_server; import truth_wsgi; "
+                      "make_server('127.0.0.1', {port}, truth_wsgi.app).serve_forever()"],
+}
+
+
+def needs(module):
+    if module and importlib.util.find_spec(module) is None:
+        pytest.skip(f"{module} is not installed")
+
+
+def other_server(folder, arguments, **environment):
+    port = free_port()
+    argv = [PYTHON, *(a.format(port=port) for a in arguments)]
+    return Backend("truth", argv, folder, f"127.0.0.1:{port}", cwd=APPS, env={"PYTHONPATH": str(APPS), **environment})
+
+
+@pytest.mark.parametrize("server", WSGI_SERVERS)
+def test_wsgi(folder, make_proxy, server):
+    """The threads of WSGI servers are told apart."""
+    needs(server.split("-")[0])
+    notes = f"{folder}/truth.json"
+    backend = other_server(folder, WSGI_SERVERS[server], TRUTH_FILE=notes)
+    load, chance = Load(make_proxy(backend, **SETTINGS)), random.Random(server)
     for _ in range(ROUNDS):
-        for _ in range(3):
+        for _ in range(1 if server == "wsgiref" else 3):
             load.send(chance.choice(["wsgi-sleep", "wsgi-sleep", "wsgi-busy"]), round(chance.uniform(0.25, 0.6), 2))
             time.sleep(0.02)
         time.sleep(0.6)
     lines = load.finish()
-    check(judge(load, lines, wsgi_notes(notes)), culprits=False)
+    check(judge(load, lines, wsgi_notes(notes)), culprits=False, least=ROUNDS - 1)
+
+
+ASGI_SERVERS = {
+    "hypercorn": ["-m", "hypercorn", "-b", "127.0.0.1:{port}", "truth_asgi:app"],
+    "daphne": ["-m", "daphne", "-b", "127.0.0.1", "-p", "{port}", "truth_asgi:app"],
+}
+
+
+@pytest.mark.parametrize("server", ASGI_SERVERS)
+def test_other_asgi_servers(folder, make_proxy, server):
+    """Other ASGI servers keep the request in the same place."""
+    needs(server)
+    backend = other_server(folder, ASGI_SERVERS[server])
+    load = mixed_load(make_proxy(backend, **SETTINGS), ROUNDS, seed=server)
+    lines = load.finish()
+    check(judge(load, lines, backend_notes(backend)))
 
 
 def test_a_task_of_no_request_is_the_culprit(folder, make_proxy):
