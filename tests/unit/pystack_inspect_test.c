@@ -1,0 +1,225 @@
+/* Objects of a living process are looked at by steps; and whatever its memory says, the look ends and nothing breaks. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "faulty.h"
+#include "process.h"
+
+/* Prints a letter once its task is suspended and its thread waits. */
+static const char program[] =
+	"import asyncio, sys, threading\n"
+	"class Protocol:\n"
+	"    def __init__(self): self.scope = {'type': 'http', 'headers': [(b'host', b'x'), (b'Traceparent', b'00-key-01')]}\n"
+	"class Slotted:\n"
+	"    __slots__ = ('first', 'when')\n"
+	"def serve(self, environ, shared, timer):\n"
+	"    inner = lambda: shared\n"
+	"    sys.stdout.write('x'); sys.stdout.flush()\n"
+	"    sys.stdin.read()\n"
+	"async def child(): await asyncio.sleep(1000)\n"
+	"async def parent(): await asyncio.gather(child(), child())\n"
+	"async def main():\n"
+	"    waiting = asyncio.create_task(parent())\n"
+	"    await asyncio.sleep(0.05)\n"
+	"    timer = Slotted(); timer.when = 12.5\n"
+	"    serve(Protocol(), {'HTTP_TRACEPARENT': '00-other-01'}, {'deep': [7.5]}, timer)\n"
+	"asyncio.run(main())\n";
+
+struct child {
+	pid_t pid;
+	int in, out;
+};
+
+static struct child child_start(void)
+{
+	int in[2], out[2];
+	char letter;
+	assert_int_equal(pipe(in), 0);
+	assert_int_equal(pipe(out), 0);
+	struct child c = { .pid = fork(), .in = in[1], .out = out[0] };
+	if (c.pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		dup2(in[0], 0);
+		dup2(out[1], 1);
+		close(in[1]);
+		execl("/usr/bin/python3", "python3", "-c", program, (char *)NULL);
+		_exit(127);
+	}
+	close(in[0]);
+	close(out[1]);
+	assert_int_equal(read(c.out, &letter, 1), 1);
+	return c;
+}
+
+static void child_end(struct child *c)
+{
+	kill(c->pid, SIGKILL);
+	waitpid(c->pid, NULL, 0);
+	close(c->in);
+	close(c->out);
+}
+
+static const struct py_wants wants = { .tasks = true };
+
+static const struct py_frame *frame_find(const struct py_frame *frames, size_t count, const char *function)
+{
+	for (size_t i = 0; i < count; i++)
+		if (frames[i].code != NULL && strcmp(frames[i].code->function, function) == 0)
+			return &frames[i];
+	return NULL;
+}
+
+/* Follows the steps from a variable of serve(); the text it leads to. */
+static bool text_of(struct py_process *p, const struct py_frame *f, const char *local,
+	const struct py_step *steps, char *out, size_t out_bytes)
+{
+	uint64_t slot, object, data;
+	int place = py_code_local(p, f->code, local);
+	return py_local(p, f, place, &slot, &object) && py_follow(p, object, steps, &object) &&
+	       py_text(p, object, out, out_bytes, &data);
+}
+
+static const struct py_step to_header[] = { { PY_STEP_ATTR, "scope" }, { PY_STEP_ITEM, "headers" },
+	{ PY_STEP_PAIR, "traceparent" }, { 0 } };
+static const struct py_step to_environ[] = { { PY_STEP_ITEM, "HTTP_TRACEPARENT" }, { 0 } };
+static const struct py_step to_slot[] = { { PY_STEP_SLOT, "when" }, { 0 } };
+static const struct py_step to_first[] = { { PY_STEP_ITEM, "deep" }, { PY_STEP_FIRST, NULL }, { 0 } };
+static const struct py_step to_nowhere[] = { { PY_STEP_ATTR, "scope" }, { PY_STEP_ITEM, "absent" }, { 0 } };
+
+/* Attributes, items, pairs, slots and variables that are shared with inner functions lead to what the program put there. */
+static void steps_lead_to_objects(void **state)
+{
+	(void)state;
+	struct child c = child_start();
+	struct py_process *p;
+	struct buf why = { 0 };
+	struct py_sample s;
+	char text[64];
+	uint64_t slot, object;
+	double number;
+	assert_int_equal(py_process_open(c.pid, &p, &why), PY_OK);
+	assert_int_equal(py_process_sample(p, &wants, &s), PY_OK);
+	const struct py_frame *f = frame_find(s.threads[0].frames, s.threads[0].frame_count, "serve");
+	assert_non_null(f);
+	assert_true(text_of(p, f, "self", to_header, text, sizeof text));
+	assert_string_equal(text, "00-key-01");
+	assert_true(text_of(p, f, "environ", to_environ, text, sizeof text));
+	assert_string_equal(text, "00-other-01");
+	assert_true(text_of(p, f, "environ", to_environ, text, 5)); /* cut, not overrun */
+	assert_string_equal(text, "00-o");
+	assert_false(text_of(p, f, "self", to_nowhere, text, sizeof text));
+	assert_false(text_of(p, f, "environ", to_header, text, sizeof text));
+	assert_int_equal(py_code_local(p, f->code, "absent"), -1);
+	assert_true(
+		py_local(p, f, py_code_local(p, f->code, "shared"), &slot, &object)); /* through its cell */
+	assert_true(py_follow(p, object, to_first, &object) && py_number(p, object, &number));
+	assert_true(number == 7.5);
+	assert_true(py_local(p, f, py_code_local(p, f->code, "timer"), &slot, &object));
+	assert_true(py_follow(p, object, to_slot, &object) && py_number(p, object, &number));
+	assert_true(number == 12.5);
+	py_process_close(p);
+	buf_clear(&why);
+	child_end(&c);
+}
+
+/* A task that gather() waits for leads to the task that waits; the one that runs is found by its frames. */
+static void tasks_lead_to_who_waits(void **state)
+{
+	(void)state;
+	struct child c = child_start();
+	struct py_process *p;
+	struct buf why = { 0 };
+	struct py_sample s;
+	uint64_t parent = 0, children[2];
+	size_t count = 0;
+	assert_int_equal(py_process_open(c.pid, &p, &why), PY_OK);
+	assert_int_equal(py_process_sample(p, &wants, &s), PY_OK);
+	for (size_t i = 0; i < s.task_count; i++) {
+		const struct py_task *t = &s.tasks[i];
+		if (frame_find(t->frames, t->frame_count, "parent") != NULL)
+			parent = t->address;
+		else if (frame_find(t->frames, t->frame_count, "child") != NULL && count < 2)
+			children[count++] = t->address;
+	}
+	assert_int_equal(count, 2);
+	assert_int_not_equal(parent, 0);
+	assert_int_equal(py_waiting_task(p, children[0]), parent);
+	assert_int_equal(py_waiting_task(p, children[1]), parent);
+	assert_int_equal(py_waiting_task(p, parent), 0); /* nobody */
+	uint64_t running = py_running_task(p, s.threads[0].frames, s.threads[0].frame_count);
+	assert_int_not_equal(running, 0);
+	assert_int_not_equal(running, parent);
+	py_process_close(p);
+	buf_clear(&why);
+	child_end(&c);
+}
+
+/* Everything that looks at objects, once. */
+static void inspect_all(struct py_process *p, const struct py_sample *s)
+{
+	static const struct py_step *const ways[] = { to_header, to_environ, to_slot, to_first, to_nowhere };
+	static const char *const locals[] = { "self", "environ", "shared", "timer", "delay" };
+	char text[64];
+	double number;
+	uint64_t slot, object, data;
+	for (size_t i = 0; i < s->thread_count; i++)
+		for (size_t k = 0; k < s->threads[i].frame_count; k++) {
+			const struct py_frame *f = &s->threads[i].frames[k];
+			for (size_t n = 0; f->code != NULL && n < ARRAY_LEN(locals); n++)
+				if (py_local(p, f, py_code_local(p, f->code, locals[n]), &slot, &object) &&
+					py_follow(p, object, ways[n], &object)) {
+					(void)(py_text(p, object, text, sizeof text, &data) &&
+						py_number(p, object, &number));
+					(void)py_waiting_task(p, object);
+				}
+		}
+	for (size_t i = 0; i < s->task_count; i++)
+		(void)py_waiting_task(p, s->tasks[i].address);
+	if (s->thread_count != 0)
+		(void)py_running_task(p, s->threads[0].frames, s->threads[0].frame_count);
+}
+
+/* Words may be any others, reads may fail from any point on: what is found may be nothing, but the look comes to its end. */
+static void hostile_memory_is_survived(void **state)
+{
+	(void)state;
+	static const enum fault faults[] = { FAULT_FLIPS, FAULT_FAIL_FROM, FAULT_NOISE_AT, FAULT_ZERO_AT };
+	struct child c = child_start();
+	struct buf why = { 0 };
+	for (uint64_t seed = 0; seed < 200; seed++) {
+		struct py_process *p;
+		struct py_sample s;
+		struct mem *mem = mem_live(c.pid);
+		assert_non_null(mem);
+		buf_reset(&why);
+		assert_int_equal(process_open_memory(mem, &p, &why), PY_OK);
+		assert_int_equal(py_process_sample(p, &wants, &s), PY_OK);
+		struct mem *whole = p->mem;
+		enum fault fault = faults[seed % ARRAY_LEN(faults)];
+		p->mem = mem_faulty(whole, fault, fault == FAULT_FLIPS ? 3 + seed % 40 : seed / 2, seed);
+		inspect_all(p, &s);
+		py_process_close(p);
+	}
+	buf_clear(&why);
+	child_end(&c);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(steps_lead_to_objects),
+		cmocka_unit_test(tasks_lead_to_who_waits),
+		cmocka_unit_test(hostile_memory_is_survived),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
