@@ -357,12 +357,12 @@ static enum doing main_doing(const struct story *s)
 {
 	enum doing best = DOING_COUNT;
 	for (enum doing d = DOING_UNKNOWN + 1; d < DOING_COUNT; d++)
-		if (s->ns[d] != 0 && (best == DOING_COUNT || s->ns[d] > s->ns[best]))
+		if (d != DOING_BLOCKED_BY && s->ns[d] != 0 && (best == DOING_COUNT || s->ns[d] > s->ns[best]))
 			best = d;
 	return best;
 }
 
-/* The line of what it mostly did, else of anything it did. */
+/* The line of what it mostly did by itself; where it stood while others held it up comes second. */
 static void find_own_line(
 	const struct profile *p, const struct stack_facts *facts, const struct story *s, struct digest *out)
 {

@@ -12,7 +12,10 @@
 
 #include <slowproxy/base/clock.h>
 
-enum { HOLE_PERIODS = 5 };
+enum {
+	HOLE_PERIODS = 5,
+	HOLDERS_BETWEEN = 3 /* what is ready is begun after those that were ready before it */
+};
 
 /* --- one look --- */
 
@@ -131,9 +134,25 @@ static bool same_holder(const struct profile_sample *a, const struct profile_sam
 	return a->span == b->span && (a->span != 0 || a->stack == b->stack);
 }
 
-/* When the wait is over, where that is known: as its last look says. */
-static uint64_t due_of(const struct story *s, size_t from, size_t to)
+/* Does the task wait for a job it gave to a thread? */
+static bool awaits_job(const struct profile *p, const struct profile_sample *s)
 {
+	static const char *const functions[] = { "run_sync_in_worker_thread", "to_thread" };
+	const struct profile_stack *stack = &p->stacks[s->stack];
+	for (size_t i = 0; stack->depth != 0 && i < ARRAY_LEN(functions); i++)
+		if (strcmp(p->frames[stack->frames[stack->depth - 1]].function, functions[i]) == 0)
+			return true;
+	return false;
+}
+
+/* When the wait is over, where that is known: a sleep says it; a job is done when its thread has left it. */
+static uint64_t due_of(const struct profile *p, const struct story *s, size_t from, size_t to)
+{
+	size_t before = from;
+	while (before > 0 && s->looks[before - 1].own == NULL)
+		before--; /* only threads were looked at */
+	if (before > 0 && is_thread(p, s->looks[before - 1].own) && awaits_job(p, s->looks[from].own))
+		return p->looks[before].at_ns;
 	for (size_t i = to; i-- > from;)
 		if (s->looks[i].due_ns != 0)
 			return s->looks[i].due_ns;
@@ -141,12 +160,12 @@ static uint64_t due_of(const struct story *s, size_t from, size_t to)
 }
 
 /* Looks from..to await the same thing. Where it is known when that was due, a hold counts from then on. Else a hold counts when
- * nothing shows that the task was not ready after it: neither a free loop, nor two other holders, between which the loop has
+ * nothing shows that the task was not ready after it: neither a free loop, nor several other holders, between which the loop has
  * seen all that was ready. */
 static void wait_resolve(const struct profile *p, struct story *s, size_t from, size_t to)
 {
 	unsigned holders = 0;
-	uint64_t due_ns = due_of(s, from, to);
+	uint64_t due_ns = due_of(p, s, from, to);
 	for (size_t i = to; i-- > from;) {
 		struct story_look *look = &s->looks[i];
 		if (due_ns != 0) {
@@ -156,7 +175,8 @@ static void wait_resolve(const struct profile *p, struct story *s, size_t from, 
 		}
 		if (look->holder == NULL)
 			return;
-		if (i + 1 < to && !same_holder(look->holder, s->looks[i + 1].holder) && ++holders > 1)
+		if (i + 1 < to && !same_holder(look->holder, s->looks[i + 1].holder) &&
+			++holders > HOLDERS_BETWEEN)
 			return;
 		look->doing = doing_behind(look->holder);
 	}
@@ -235,6 +255,25 @@ static void fill_from(struct story *s, size_t at, size_t beside)
 	s->looks[at].doing = doing == DOING_BLOCKED_BY && !held ? DOING_AWAIT : doing;
 }
 
+/* Not seen before, nor now, and another holds the loop: a request is begun by the loop, so it waits for that - unless it is
+ * seen later in the very same hold, so that it had begun before. */
+static bool waits_to_begin(const struct story *s, size_t at)
+{
+	size_t k = at;
+	while (k < s->count && s->looks[k].own == NULL && s->looks[k].holder != NULL &&
+		same_holder(s->looks[k].holder, s->looks[at].holder))
+		k++;
+	return k == s->count || s->looks[k].own == NULL || s->looks[k].holder == NULL ||
+	       !same_holder(s->looks[k].holder, s->looks[at].holder);
+}
+
+static void beginning_fill(struct story *s)
+{
+	for (size_t i = 0; i < s->count && s->looks[i].own == NULL; i++)
+		if (s->looks[i].doing == DOING_UNKNOWN && s->looks[i].holder != NULL && waits_to_begin(s, i))
+			s->looks[i].doing = doing_behind(s->looks[i].holder);
+}
+
 static void unknown_fill(struct story *s)
 {
 	for (size_t i = s->count; i-- > 1;)
@@ -252,7 +291,10 @@ static void due_correct(const struct profile *p, uint64_t from_ns, size_t at, co
 	struct first_wait *first, struct seen *seen)
 {
 	enum { KNOWN_WITHIN = 4 /* looks: a sleep's end is looked for when it is met again */ };
-	uint64_t before = at == 0 ? from_ns : p->looks[at - 1].at_ns;
+	uint64_t before = from_ns;
+	for (size_t i = at; i-- > 0 && before == from_ns;)
+		if (p->looks[i].tasks)
+			before = p->looks[i].at_ns;
 	if (seen->own != NULL && s->own_looks == 0)
 		first->early_ns = (p->looks[at].at_ns - MIN(before, p->looks[at].at_ns)) / 2;
 	if (!seen->due_at_latest || seen->due_ns == 0)
@@ -287,6 +329,7 @@ void story_of(const struct record *r, struct story *out)
 		out->count++;
 	}
 	waits_resolve(p, out);
+	beginning_fill(out);
 	unknown_fill(out);
 	weigh(p, &r->capture, out);
 }

@@ -71,7 +71,8 @@ struct lane {
 	size_t future_frame; /* 1 + index of the frame with ROW_FUTURE; 0: none */
 	uint64_t task;       /* its address; 0: a thread */
 	bool loop;           /* an event loop's thread */
-	uint64_t anchored;   /* the frame its key was found in */
+	uint64_t waits_for;
+	uint64_t anchored; /* the frame its key was found in */
 };
 
 struct search {
@@ -374,15 +375,30 @@ static void loop_link(struct search *x, struct lane *l)
 		l->out->who = IPC_SERVES_TASK;
 }
 
-/* A task without a request in its own frames: perhaps somebody waits for it. Those that serve nobody are not asked each time. */
+/* What was found by asking who waits for a task. It holds for some looks, while the task awaits the same thing: a task that
+ * has not gone on is the same task. */
+struct link {
+	struct served who;
+	uint64_t look, waits_for;
+};
+
+/* A task without a request in its own frames: perhaps somebody waits for it. */
 static void task_link(struct search *x, struct lane *l)
 {
-	uint64_t look;
-	if (map_get(&x->s->in_vain, l->task, &look) && x->s->looks - look < ASK_AGAIN_LOOKS)
-		return;
+	uint64_t found;
+	struct link *link;
+	if (map_get(&x->s->links, l->task, &found)) {
+		link = (struct link *)(uintptr_t)found;
+		if (link->waits_for == l->waits_for && x->s->looks - link->look < ASK_AGAIN_LOOKS) {
+			*l->out = link->who;
+			return;
+		}
+	} else {
+		link = xcalloc(1, sizeof *link);
+		map_put(&x->s->links, l->task, (uint64_t)(uintptr_t)link);
+	}
 	*l->out = waiter_serves(x, l->task, PARENTS_MAX);
-	if (l->out->who != IPC_SERVES_REQUEST)
-		map_put(&x->s->in_vain, l->task, x->s->looks);
+	*link = (struct link){ *l->out, x->s->looks, l->waits_for };
 }
 
 static void lanes_link(struct search *x)
@@ -401,6 +417,15 @@ static void lanes_link(struct search *x)
 }
 
 /* --- keeping --- */
+static void links_clear(struct serving *s)
+{
+	size_t at = 0;
+	uint64_t key, value;
+	while (map_next(&s->links, &at, &key, &value))
+		free((struct link *)(uintptr_t)value);
+	map_clear(&s->links);
+}
+
 static void anchors_sweep(struct serving *s)
 {
 	size_t at = 0;
@@ -416,7 +441,7 @@ static void anchors_sweep(struct serving *s)
 	map_clear(&s->anchors);
 	s->anchors = kept;
 	map_clear(&s->by_task);
-	map_clear(&s->in_vain);
+	links_clear(s);
 }
 
 static struct served *served_reserve(struct served **array, size_t *capacity, size_t count)
@@ -451,9 +476,11 @@ static void lanes_gather(struct search *x, const struct py_sample *sample, size_
 		map_put(&x->tasks, t->address, x->lane_count);
 		if (t->waits_for != 0)
 			map_put(&x->waiting, t->waits_for, x->lane_count);
-		x->lanes[x->lane_count++] = (struct lane){
-			.frames = t->frames, .count = t->frame_count, .out = &tasks[i], .task = t->address
-		};
+		x->lanes[x->lane_count++] = (struct lane){ .frames = t->frames,
+			.count = t->frame_count,
+			.out = &tasks[i],
+			.task = t->address,
+			.waits_for = t->waits_for };
 	}
 }
 
@@ -465,7 +492,6 @@ void serving_look(struct serving *s, struct py_process *p, const struct py_sampl
 	lanes_gather(&x, sample, tasks ? sample->task_count : 0);
 	lanes_anchor(&x);
 	lanes_link(&x);
-	s->whole &= x.links <= LINKS_MAX;
 	free(x.lanes);
 	map_clear(&x.tasks);
 	map_clear(&x.waiting);
@@ -481,7 +507,7 @@ void serving_clear(struct serving *s)
 		free((struct anchor *)(uintptr_t)value);
 	map_clear(&s->anchors);
 	map_clear(&s->by_task);
-	map_clear(&s->in_vain);
+	links_clear(s);
 	map_clear(&s->rows);
 	free(s->threads);
 	free(s->tasks);

@@ -28,8 +28,7 @@ struct serving {
 	struct map rows;    /* code id -> row of the table and place of its variable; 0: of no interest */
 	struct map anchors; /* frame address -> struct anchor * */
 	struct map by_task; /* task address -> address of the frame its anchor was found in */
-	struct map
-		in_vain; /* tasks of no request -> look at which that was found; asked again after a while */
+	struct map links;   /* task -> struct link *: what was found by asking who waits for it */
 	uint64_t looks;
 	struct served *threads, *tasks; /* of the last look, beside its threads and tasks */
 	size_t thread_capacity, task_capacity;
