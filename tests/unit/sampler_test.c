@@ -56,9 +56,12 @@ static void backend_process(int listener, int orders)
 	while (read(orders, &order, 1) == 1) {
 		if (order == 'a' && accept(listener, NULL, NULL) < 0)
 			_exit(1);
+		pid_t self = getpid();
 		if (order == 'f' && fork() == 0) {
 			prctl(PR_SET_PDEATHSIG, SIGKILL);
-			pause();
+			while (getppid() == self) /* it may have ended before we were heard */
+				pause();
+			_exit(0);
 		}
 		if (write(orders, &order, 1) != 1)
 			_exit(1);
