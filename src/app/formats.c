@@ -79,7 +79,8 @@ bool format_file_possible(const char *file, const char *who)
 
 static bool write_to(FILE *f, const struct buf *text)
 {
-	bool good = f != NULL && fwrite(text->data, 1, text->len, f) == text->len;
+	/* Nothing seen is an empty file, and an empty buf has no bytes to point at. */
+	bool good = f != NULL && (text->len == 0 || fwrite(text->data, 1, text->len, f) == text->len);
 	if (f != NULL && f != stdout)
 		return fclose(f) == 0 && good;
 	return good && fflush(f) == 0;
