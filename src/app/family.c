@@ -65,7 +65,8 @@ static bool listeners_open(struct family *f, const struct family *old)
 	f->listeners = xcalloc(count, sizeof *f->listeners);
 	for (size_t i = 0; i < count; i++) {
 		const struct config_address *a = &c->listen.items[i % addresses];
-		size_t fresh = a->is_unix ? 1 : c->workers; /* a path has one socket: the loops share it */
+		size_t fresh =
+			a->is_unix ? 1 : MAX(c->workers, 1u); /* a path has one socket: the loops share it */
 		struct buf why = { 0 };
 		int fd = listener_inherit(old, a, i / addresses);
 		if (fd < 0 && i / addresses >= fresh)

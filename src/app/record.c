@@ -396,7 +396,7 @@ static bool record(const struct record_options *o, const char *output)
 	if (good)
 		summary_print(&r, output);
 	launch_stop(&r.launch);
-	if (good && r.target_ended && r.launch.ended && r.launch.status != 0)
+	if (good && o->command != NULL && r.target_ended && r.launch.ended && r.launch.status != 0)
 		fprintf(stderr, "  %s ended with %s %d\n", o->command[0],
 			WIFSIGNALED(r.launch.status) ? "signal" : "status",
 			WIFSIGNALED(r.launch.status) ? WTERMSIG(r.launch.status)

@@ -295,7 +295,7 @@ static bool proven_or_searched_take(
 
 static void lanes_anchor(struct search *x)
 {
-	struct anchor **known = xcalloc(x->lane_count + 1, sizeof *known);
+	struct anchor **known = xcalloc(x->lane_count + 1, sizeof(struct anchor *));
 	size_t count = 0;
 	for (size_t i = 0; i < x->lane_count; i++) {
 		lane_candidates(x, &x->lanes[i], known_take);
