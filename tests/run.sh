@@ -183,21 +183,9 @@ stage_fuzz() {
 	[ -e tests/fuzz/CMakeLists.txt ] || skip "tests/fuzz does not exist yet"
 	cmake -S . -B build-fuzz -G Ninja -DSLOWPROXY_FUZZ=ON -DCMAKE_C_COMPILER=clang-14 &&
 		cmake --build build-fuzz -j "$jobs" --target fuzzers || return 1
-	found=no
-	for fuzzer in build-fuzz/tests/fuzz/*_fuzz; do
-		[ -f "$fuzzer" ] && [ -x "$fuzzer" ] || continue
-		found=yes
-		name=$(basename "$fuzzer")
-		room=${name%%_*}
-		corpus=build-fuzz/corpus/$name
-		mkdir -p "$corpus"
-		set -- "$corpus"
-		[ ! -d "tests/fuzz/seeds/$name" ] || set -- "$@" "tests/fuzz/seeds/$name"
-		[ ! -e "tests/fuzz/$room.dict" ] || set -- -dict="tests/fuzz/$room.dict" "$@"
-		echo "== $name: $fuzz_inputs inputs"
-		"$fuzzer" -runs="$fuzz_inputs" -max_total_time=120 -max_len=4096 -timeout=10 -verbosity=0 -print_final_stats=1 -artifact_prefix="$logs/$name-" "$@" || return 1
-	done
-	[ $found = yes ] || skip "no fuzzer was built"
+	find build-fuzz/tests/fuzz -maxdepth 1 -name '*_fuzz' -type f | sort >"$logs/fuzzers"
+	[ -s "$logs/fuzzers" ] || skip "no fuzzer was built"
+	xargs -n 1 -P "$jobs" sh tests/fuzz/run_one.sh "$fuzz_inputs" "$logs" <"$logs/fuzzers"
 }
 
 stage_tidy() {
