@@ -32,6 +32,12 @@ frame_top_fn *frame_top_finder(enum frame_top kind)
 	return finders[kind];
 }
 
+/* Where it is not marked in the frame, a shim lies between. */
+static bool called_from_c(const struct py_layout *l, const uint8_t *bytes)
+{
+	return l->frame_is_entry != PY_NONE && bytes[l->frame_is_entry] != 0;
+}
+
 static void decode_interpreter_frame(const struct py_layout *l, const uint8_t *bytes, struct frame_words *out)
 {
 	out->code = word_at(bytes, l->frame_code);
@@ -39,7 +45,7 @@ static void decode_interpreter_frame(const struct py_layout *l, const uint8_t *b
 	out->ip = word_at(bytes, l->frame_ip);
 	out->owner = bytes[l->frame_owner];
 	out->function =
-		l->call == CALL_UNPROVEN || bytes[l->frame_is_entry] ? 0 : word_at(bytes, l->frame_function);
+		l->call == CALL_UNPROVEN || called_from_c(l, bytes) ? 0 : word_at(bytes, l->frame_function);
 	out->stack_depth = int_at(bytes, l->frame_stack_depth);
 	out->counted = false;
 	out->executing = true;
@@ -193,12 +199,16 @@ static bool shows_callee(
 	return word_at(above, 0) == w->callee || word_at(above, 8) == w->callee;
 }
 
-/* A subscript that was specialised to a Python __getitem__ calls it without putting it there. */
-static bool calls_getitem(struct walk *w, const struct frame_words *words)
+/* A subscript or attribute that was specialised to a Python function calls it without putting it there. */
+static bool calls_silently(struct walk *w, const struct frame_words *words)
 {
-	uint8_t opcode;
-	uint64_t at = words->ip - (uint64_t)UNIT_BYTES * w->p->layout.getitem_units_back;
-	return mem_read(w->p->mem, at, &opcode, sizeof opcode) && opcode == w->p->layout.getitem_opcode;
+	for (const struct silent_call *c = w->p->layout.silent_calls; c->opcode != 0; c++) {
+		uint8_t opcode;
+		uint64_t at = words->ip - (uint64_t)UNIT_BYTES * c->units_back;
+		if (mem_read(w->p->mem, at, &opcode, sizeof opcode) && opcode == c->opcode)
+			return true;
+	}
+	return false;
 }
 
 /* Did this frame call the one above, as far as it can be told? */
@@ -207,7 +217,7 @@ static bool calls_callee(
 {
 	if (w->callee == 0 || !r->chunk)
 		return true;
-	return shows_callee(w, addr, r, words) || calls_getitem(w, words);
+	return shows_callee(w, addr, r, words) || calls_silently(w, words);
 }
 
 /* A frame on the data stack takes its place below the younger one. */
@@ -244,6 +254,7 @@ static uint64_t step(struct walk *w, uint64_t addr)
 	struct region *r = addr_plausible(addr) ? frame_region(w, addr) : NULL;
 	bool climbs = r != NULL && r->chunk && w->younger != 0 &&
 		      (size_t)(r - w->t->regions) == w->younger_chunk && addr >= w->younger;
+	bool root_proven = w->root_proven;
 	w->root_proven = false;
 	if (r == NULL || climbs) {
 		add_raw(w, (struct raw_frame){ .kind = PY_FRAME_UNREADABLE });
@@ -251,7 +262,8 @@ static uint64_t step(struct walk *w, uint64_t addr)
 	}
 	w->p->ops.frame_decode(l, w->t->bytes + r->at + (addr - r->addr), &words);
 	if (words.owner == l->owner_shim) {
-		w->root_proven = words.previous == 0;
+		/* It proves nothing itself: the frame it called was the first of its thread, or it was not. */
+		w->root_proven = words.previous == 0 && root_proven;
 		w->callee = 0;
 		return words.previous;
 	}

@@ -134,6 +134,8 @@ enum keys_kind { KEYS_BY_LOGARITHM, KEYS_BY_SIZE };
 enum await_kind { AWAIT_BY_ARGUMENT, AWAIT_BY_OPCODE };
 enum int_kind { INT_SIGNED_SIZE, INT_TAGGED_SIZE };
 
+enum { SILENT_CALLS_MAX = 3 };
+
 struct py_layout {
 	uint32_t version;   /* as Py_Version >> 16 */
 	const char *source; /* where the row's figures come from */
@@ -156,8 +158,10 @@ struct py_layout {
 	uint8_t lasti_bytes;         /* what a frame object counts instructions in */
 	bool plain_names;            /* functions have no qualified names: `wait`, not `Condition.wait` */
 	uint32_t dict_values_header; /* bytes before the first value of a split dict */
-	uint8_t getitem_opcode; /* a call without such proof, and where it is seen from the frame's instruction */
-	uint8_t getitem_units_back;
+	/* Calls without such proof: the instruction, and how far before the frame's own it stands. Ends at opcode 0. */
+	struct silent_call {
+		uint8_t opcode, units_back;
+	} silent_calls[SILENT_CALLS_MAX + 1];
 	uint8_t owner_generator; /* frame.owner of a frame inside a generator or coroutine */
 	uint8_t owner_shim;      /* of a frame that is not Python's; OWNER_NONE when there is none */
 	uint8_t owner_last;      /* the greatest that makes sense */

@@ -21,6 +21,8 @@ enum { PROOF_EVERY_NS = 5 * 1000 * 1000 };
 struct look {
 	struct py_process *p;
 	uint8_t runtime[RUNTIME_BYTES_MAX];
+	uint8_t gil[GIL_BYTES_MAX];
+	uint64_t gil_read;      /* the one that gil is of; 0 none */
 	uint64_t interp;        /* the one being listed */
 	struct thread **listed; /* newest first, as Python lists them; owned until they join the table */
 	size_t listed_count, listed_capacity;
@@ -59,11 +61,36 @@ static void reserve_parts(struct py_process *p, size_t count)
 	}
 }
 
+static bool reads_gil(const struct py_process *p)
+{
+	return p->layout.gil == GIL_PER_INTERPRETER && p->gil != 0;
+}
+
+/* The thread state that holds the GIL; 0 when none does, or it cannot be told. */
+static uint64_t gil_holder(struct look *look)
+{
+	struct py_process *p = look->p;
+	const struct py_layout *l = &p->layout;
+	if (l->gil == GIL_CURRENT_THREAD)
+		return runtime_word(look, l->runtime_current_thread);
+	uint64_t gil = interp_word(p, l->interp_gil);
+	p->gil = addr_plausible(gil) ? gil : 0;
+	if (p->gil == 0)
+		return 0;
+	const struct window *w = &p->gil_window;
+	if (look->gil_read != p->gil && !mem_read(p->mem, p->gil + w->lo, look->gil, w->hi - w->lo)) {
+		p->gil = 0;
+		return 0;
+	}
+	bool locked = int_at(look->gil, l->gil_locked - w->lo) == 1;
+	return locked ? word_at(look->gil, l->gil_holder - w->lo) : 0;
+}
+
 /* Reads the runtime and all that is predicted, together. False when even the runtime cannot be read. */
 static bool gather(struct look *look)
 {
 	struct py_process *p = look->p;
-	size_t wanted = 2;
+	size_t wanted = 3;
 	for (size_t i = 0; i < p->threads.count; i++)
 		wanted += 2 + p->threads.all[i]->region_count;
 	reserve_parts(p, wanted);
@@ -73,6 +100,8 @@ static bool gather(struct look *look)
 	size_t before = n;
 	if (p->interp.addr != 0)
 		p->parts[n++] = window_part(p->interp.addr, &p->interp_window, p->interp.bytes);
+	if (reads_gil(p))
+		p->parts[n++] = window_part(p->gil, &p->gil_window, look->gil);
 	for (size_t i = p->threads.count; i-- > 0;)
 		n += thread_parts(p, p->threads.all[i], p->parts + n);
 	size_t read = mem_read_parts(p->mem, p->parts, n);
@@ -80,7 +109,8 @@ static bool gather(struct look *look)
 		return false;
 
 	p->interp.fresh = p->interp.addr != 0 && read > before;
-	size_t at = before + (p->interp.addr != 0);
+	size_t at = before + (p->interp.addr != 0) + reads_gil(p);
+	look->gil_read = reads_gil(p) && read >= at ? p->gil : 0;
 	for (size_t i = p->threads.count; i-- > 0;) {
 		struct thread *t = p->threads.all[i];
 		thread_parts_read(t, read > at ? read - at : 0);
@@ -258,8 +288,7 @@ static void show_thread(struct py_process *p, struct thread *t, const struct py_
 static void show_threads(struct look *look, const struct py_wants *wants, struct py_sample *out)
 {
 	struct py_process *p = look->p;
-	const struct py_layout *l = &p->layout;
-	uint64_t holder = runtime_word(look, l->runtime_current_thread);
+	uint64_t holder = gil_holder(look);
 	size_t count = 0;
 	if (p->out_capacity < p->threads.count) {
 		p->out_capacity = p->threads.count * 2;

@@ -152,14 +152,17 @@ static bool set_windows(struct py_process *p)
 {
 	const struct py_layout *l = &p->layout;
 	uint32_t runtime[] = { l->runtime_interpreters, l->runtime_current_thread, l->runtime_collecting };
-	uint32_t interp[] = { l->interp_next, l->interp_threads, l->interp_collecting };
+	uint32_t interp[] = { l->interp_next, l->interp_threads, l->interp_collecting, l->interp_gil };
+	uint32_t gil[] = { l->gil_holder, l->gil_locked };
 	uint32_t tstate[] = { l->tstate_next, l->tstate_interp, l->tstate_frame, l->tstate_pthread,
 		l->tstate_native_id, l->tstate_id, l->tstate_chunk, l->tstate_chunk_top };
 	p->runtime_window = window_over(runtime, ARRAY_LEN(runtime));
 	p->interp_window = window_over(interp, ARRAY_LEN(interp));
 	p->tstate_window = window_over(tstate, ARRAY_LEN(tstate));
+	p->gil_window = window_over(gil, ARRAY_LEN(gil));
 	return p->runtime_window.hi - p->runtime_window.lo <= RUNTIME_BYTES_MAX &&
-	       p->interp_window.hi - p->interp_window.lo <= INTERP_BYTES_MAX;
+	       p->interp_window.hi - p->interp_window.lo <= INTERP_BYTES_MAX &&
+	       p->gil_window.hi - p->gil_window.lo <= GIL_BYTES_MAX;
 }
 
 /* Does the living interpreter look as the row says? */
@@ -222,6 +225,7 @@ enum py_result process_open_memory(struct mem *mem, struct py_process **out, str
 		p->runtime = runtime.runtime.addr;
 		p->types.code = runtime.code_type.addr;
 		p->types.text = runtime.text_type.addr;
+		p->gil = p->layout.runtime_gil != PY_NONE ? p->runtime + p->layout.runtime_gil : 0;
 		r = set_windows(p) ? self_check(p, why) : PY_UNSUPPORTED;
 	}
 	if (r == PY_OK && runtime.patch_unknown)

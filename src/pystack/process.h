@@ -41,7 +41,8 @@ struct py_process {
 	struct {
 		uint64_t code, text; /* the type objects we meet all the time */
 	} types;
-	struct window runtime_window, interp_window, tstate_window;
+	struct window runtime_window, interp_window, tstate_window, gil_window;
+	uint64_t gil; /* the first interpreter's; 0 not known yet */
 
 	struct code_table codes;
 	struct type_table type_kinds;

@@ -67,8 +67,7 @@ static bool waits_for_files(int nr)
 
 static bool in_gil(const struct py_process *p, uint64_t addr)
 {
-	uint64_t gil = p->runtime + p->layout.runtime_gil;
-	return p->layout.runtime_gil != PY_NONE && addr >= gil && addr < gil + p->layout.gil_size;
+	return p->gil != 0 && addr >= p->gil && addr - p->gil < p->layout.gil_size;
 }
 
 bool state_runs_loop(const struct thread *t)

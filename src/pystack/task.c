@@ -4,6 +4,7 @@
  */
 #include "task.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -311,6 +312,11 @@ static void read_names(struct py_process *p, size_t count)
 		texts[i] = (struct text){ p->tasks.chains[i].name_addr, p->tasks.out[i].name,
 			sizeof p->tasks.out[i].name, false };
 	texts_read(p, texts, count);
+	for (size_t i = 0; i < count; i++) {
+		uint64_t number; /* a name that nobody asked for yet is only its number */
+		if (!texts[i].ok && int_read(p, texts[i].addr, &number))
+			snprintf(texts[i].out, texts[i].out_bytes, "Task-%llu", (unsigned long long)number);
+	}
 	free(texts);
 }
 

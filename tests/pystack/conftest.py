@@ -14,7 +14,7 @@ TOOL = os.environ.get("PYSTACK_TOOL", str(ROOT / "build/tests/pystack/pystack_to
 DUMP = os.environ.get("SLOWPROXY_BIN", TOOL)
 # A reader built with sanitizers is slower: more moves under its eyes, and bars on how much may be torn are wider.
 PATIENCE = 5 if "san" in TOOL else 1
-READABLE = {(3, 8), (3, 9), (3, 10), (3, 11)}
+READABLE = {(3, 8), (3, 9), (3, 10), (3, 11), (3, 12)}
 PYENV = pathlib.Path(os.environ.get("PYENV_ROOT", "/root/.pyenv")) / "versions"
 
 
