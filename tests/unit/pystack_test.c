@@ -24,7 +24,7 @@
 
 #define TAPES TEST_DATA "/pystack/tapes/"
 
-static const char *const tapes[] = { "3.11.2", "3.11.7", "3.8.18", "3.9.18", "3.10.13" };
+static const char *const tapes[] = { "3.11.2", "3.11.7", "3.8.18", "3.9.18", "3.10.13", "3.12.1" };
 static const struct py_wants everything = { .states = true, .tasks = true };
 
 static void load(const char *name, const char *ending, struct buf *out)
@@ -444,7 +444,8 @@ static void symbols_in_memory(void **state)
 #test, test, NULL, NULL, (void *)(uintptr_t)tapes[n]                                         \
 	}
 #define ON_TAPES(test)                                                                                       \
-	ON_TAPE(test, 0), ON_TAPE(test, 1), ON_TAPE(test, 2), ON_TAPE(test, 3), ON_TAPE(test, 4)
+	ON_TAPE(test, 0), ON_TAPE(test, 1), ON_TAPE(test, 2), ON_TAPE(test, 3), ON_TAPE(test, 4),            \
+		ON_TAPE(test, 5)
 
 int main(void)
 {
