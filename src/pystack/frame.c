@@ -10,7 +10,16 @@
 
 #include "process.h"
 
-enum { WALK_STEPS_MAX = 16384, HEAP_FRAMES_MAX = 4000, CHUNK_BYTES_MAX = 8 << 20, UNIT_BYTES = 2 };
+enum {
+	WALK_STEPS_MAX = 16384,
+	HEAP_FRAMES_MAX = 4000,
+	CHUNK_BYTES_MAX = 8 << 20,
+	UNIT_BYTES = 2,
+	HEAP_BEFORE = 8,        /* a coroutine's state lies that close before its frame */
+	HEAP_FRAME_BYTES = 400, /* a frame on the heap, with as much of its stack as most have */
+	STACK_DEPTH_MAX = 1 << 16,
+	GENERATOR_SLOTS = 3 /* a caller keeps the generator it runs among the topmost values of its stack */
+};
 
 static uint64_t top_through_cframe(const struct py_layout *l, const struct thread *t)
 {
@@ -38,15 +47,29 @@ static bool called_from_c(const struct py_layout *l, const uint8_t *bytes)
 	return l->frame_is_entry != PY_NONE && bytes[l->frame_is_entry] != 0;
 }
 
-static void decode_interpreter_frame(const struct py_layout *l, const uint8_t *bytes, struct frame_words *out)
+/* Where its stack ends, as saved when it last called or was suspended; 0 when that makes no sense. */
+static uint64_t stack_end(const struct py_layout *l, uint64_t addr, const uint8_t *bytes)
 {
-	out->code = word_at(bytes, l->frame_code);
+	uint64_t bottom = addr + l->frame_locals;
+	if (l->stack == STACK_BY_ADDRESS) {
+		uint64_t end = word_at(bytes, l->frame_stack_top);
+		return end >= bottom && end - bottom <= 8 * STACK_DEPTH_MAX ? end : 0;
+	}
+	int32_t depth = int_at(bytes, l->frame_stack_depth);
+	return depth >= 0 && depth <= STACK_DEPTH_MAX ? bottom + 8ull * (uint32_t)depth : 0;
+}
+
+static void decode_interpreter_frame(
+	const struct py_layout *l, uint64_t addr, const uint8_t *bytes, struct frame_words *out)
+{
+	out->code = word_at(bytes, l->frame_code) & ~l->ref_tags;
 	out->previous = word_at(bytes, l->frame_previous);
 	out->ip = word_at(bytes, l->frame_ip);
 	out->owner = bytes[l->frame_owner];
-	out->function =
-		l->call == CALL_UNPROVEN || called_from_c(l, bytes) ? 0 : word_at(bytes, l->frame_function);
-	out->stack_depth = int_at(bytes, l->frame_stack_depth);
+	out->function = l->call == CALL_UNPROVEN || called_from_c(l, bytes)
+				? 0
+				: word_at(bytes, l->frame_function) & ~l->ref_tags;
+	out->stack_end = stack_end(l, addr, bytes);
 	out->counted = false;
 	out->executing = true;
 }
@@ -69,9 +92,9 @@ struct walk {
 	size_t cursor;        /* the region that was hit last: the next is likely the one after it */
 	size_t heap_frames;
 	uint64_t oldest_chunk; /* of those that were read; 0 none */
-	uint64_t
-		callee; /* the function of the frame above, when its caller must still show it; 0 otherwise */
-	bool whole;     /* nothing was in doubt so far */
+	uint64_t callee;    /* the function of the frame above, when its caller must still show it; else 0 */
+	uint64_t generator; /* the frame above belongs to this one, and its caller must show it; else 0 */
+	bool whole;         /* nothing was in doubt so far */
 	bool root_proven;
 };
 
@@ -140,6 +163,16 @@ static struct region *find_region(struct walk *w, uint64_t addr)
 	return NULL;
 }
 
+/* A frame outside the data stack, with what is known to lie around it; near the end of an arena the frame alone. */
+static struct region *fetch_heap_frame(struct walk *w, uint64_t addr)
+{
+	const struct py_layout *l = &w->p->layout;
+	struct region *r = NULL;
+	if (l->shape == FRAME_INTERPRETER)
+		r = thread_fetch(w->p, w->t, addr - HEAP_BEFORE, HEAP_FRAME_BYTES, false);
+	return r != NULL ? r : thread_fetch(w->p, w->t, addr, l->frame_size, false);
+}
+
 /* Where the frame's bytes are: read already, or in an older chunk, or on the heap. NULL: nowhere. */
 static struct region *frame_region(struct walk *w, uint64_t addr)
 {
@@ -147,7 +180,7 @@ static struct region *frame_region(struct walk *w, uint64_t addr)
 	while (r == NULL && load_older_chunk(w))
 		r = find_region(w, addr);
 	if (r == NULL && w->heap_frames++ < HEAP_FRAMES_MAX)
-		r = thread_fetch(w->p, w->t, addr, w->p->layout.frame_size, false);
+		r = fetch_heap_frame(w, addr);
 	if (r != NULL)
 		r->used = true;
 	return r;
@@ -188,15 +221,26 @@ static void insert_doubt(struct walk *w)
 	add_raw(w, caller);
 }
 
-/* A call leaves the function it called just above the caller's stack, where it stays until the callee returns. */
-static bool shows_callee(
-	const struct walk *w, uint64_t addr, const struct region *r, const struct frame_words *words)
+/* The word at an address near a frame: from what was read with it, else read now. */
+static bool word_near(struct walk *w, const struct region *r, uint64_t addr, uint64_t *word)
 {
-	uint64_t at = addr - r->addr + w->p->layout.frame_locals + 8ull * (uint32_t)words->stack_depth;
-	if (words->stack_depth < 0 || at + 16 > r->len)
+	if (addr >= r->addr && addr - r->addr + sizeof *word <= r->len)
+		*word = word_at(w->t->bytes + r->at, addr - r->addr);
+	else if (!mem_read_u64(w->p->mem, addr, word))
 		return false;
-	const uint8_t *above = w->t->bytes + r->at + at; /* (nothing, function) or (function, self) */
-	return word_at(above, 0) == w->callee || word_at(above, 8) == w->callee;
+	*word &= ~w->p->layout.ref_tags;
+	return true;
+}
+
+/* Is this value in one of so many words from addr on? */
+static bool shows(struct walk *w, const struct region *r, uint64_t addr, unsigned words, uint64_t value)
+{
+	uint64_t word;
+	for (unsigned i = 0; i < words; i++) {
+		if (word_near(w, r, addr + 8ull * i, &word) && word == value)
+			return true;
+	}
+	return false;
 }
 
 /* A subscript or attribute that was specialised to a Python function calls it without putting it there. */
@@ -211,13 +255,26 @@ static bool calls_silently(struct walk *w, const struct frame_words *words)
 	return false;
 }
 
-/* Did this frame call the one above, as far as it can be told? */
-static bool calls_callee(
-	struct walk *w, uint64_t addr, const struct region *r, const struct frame_words *words)
+/* Did this frame call the one above, as far as it can be told? A call leaves the function just above the caller's stack,
+ * where it stays until the callee returns: (nothing, function) or (function, self). A generator that is run by a loop or
+ * an await stays among the topmost values of its caller's stack. */
+static bool calls_callee(struct walk *w, const struct region *r, const struct frame_words *words)
 {
-	if (w->callee == 0 || !r->chunk)
+	if (w->generator != 0)
+		return words->stack_end != 0 &&
+		       shows(w, r, words->stack_end - 8 * GENERATOR_SLOTS, GENERATOR_SLOTS, w->generator);
+	if (w->callee == 0)
 		return true;
-	return shows_callee(w, addr, r, words) || calls_silently(w, words);
+	return (words->stack_end != 0 && shows(w, r, words->stack_end, 2, w->callee)) ||
+	       calls_silently(w, words);
+}
+
+/* A coroutine tells whether it is being run, just before its frame. */
+static bool coroutine_runs(const struct walk *w, uint64_t addr, const struct region *r)
+{
+	const struct py_layout *l = &w->p->layout;
+	uint64_t at = addr - l->gen_frame + l->gen_state;
+	return at < r->addr || (int8_t)w->t->bytes[r->at + (at - r->addr)] == l->gen_running;
 }
 
 /* A frame on the data stack takes its place below the younger one. */
@@ -226,8 +283,10 @@ static void place(struct walk *w, uint64_t addr, const struct region *r, const s
 	const struct py_layout *l = &w->p->layout;
 	uint32_t bytes = w->t->raw[w->t->raw_count - 1].code->frame_bytes;
 	/* Only the leaf may stand still: it just began, or just ended. */
-	bool calls = calls_callee(w, addr, r, words) && (words->executing || w->t->raw_count == 1);
-	w->callee = words->owner == l->owner_generator ? 0 : words->function;
+	bool calls = calls_callee(w, r, words) && (words->executing || w->t->raw_count == 1);
+	bool of_generator = words->owner == l->owner_generator;
+	w->callee = of_generator ? 0 : words->function;
+	w->generator = of_generator && words->function != 0 ? addr - l->gen_frame : 0;
 	if (!calls)
 		insert_doubt(w);
 	if (!r->chunk) {
@@ -260,16 +319,18 @@ static uint64_t step(struct walk *w, uint64_t addr)
 		add_raw(w, (struct raw_frame){ .kind = PY_FRAME_UNREADABLE });
 		return 0;
 	}
-	w->p->ops.frame_decode(l, w->t->bytes + r->at + (addr - r->addr), &words);
+	w->p->ops.frame_decode(l, addr, w->t->bytes + r->at + (addr - r->addr), &words);
 	if (words.owner == l->owner_shim) {
 		/* It proves nothing itself: the frame it called was the first of its thread, or it was not. */
 		w->root_proven = words.previous == 0 && root_proven;
-		w->callee = 0;
+		w->callee = w->generator = 0;
 		return words.previous;
 	}
 	size_t region = (size_t)(r - w->t->regions);
+	if (words.owner == l->owner_generator && l->shape == FRAME_INTERPRETER)
+		words.executing = coroutine_runs(w, addr, r);
 	if (!frame_resolve(w->p, &words, &raw)) {
-		w->callee = 0;
+		w->callee = w->generator = 0;
 		add_raw(w, (struct raw_frame){ .kind = PY_FRAME_UNREADABLE });
 		return words.previous;
 	}

@@ -21,8 +21,8 @@ enum { FRAMES_MAX = 1024, FRAMES_LEAF_KEPT = 768 };
 /* A frame as its bytes tell it. */
 struct frame_words {
 	uint64_t code, previous, ip;
-	uint64_t function; /* what was called, when its caller still shows it; else 0 */
-	int32_t stack_depth;
+	uint64_t function;  /* what was called, when its caller still shows it; else 0 */
+	uint64_t stack_end; /* just past the last value of its stack, when that was saved; 0 unknown */
 	uint8_t owner;
 	bool counted;   /* ip is bytes from the first instruction, not an address */
 	bool executing; /* it is not known to stand still */
@@ -37,7 +37,8 @@ struct raw_frame {
 };
 
 typedef uint64_t frame_top_fn(const struct py_layout *l, const struct thread *t);
-typedef void frame_decode_fn(const struct py_layout *l, const uint8_t *bytes, struct frame_words *out);
+typedef void frame_decode_fn(
+	const struct py_layout *l, uint64_t addr, const uint8_t *bytes, struct frame_words *out);
 frame_top_fn *frame_top_finder(enum frame_top kind);
 frame_decode_fn *frame_decoder(enum frame_shape kind);
 frame_decode_fn frame_decode_object; /* frame_object.c */

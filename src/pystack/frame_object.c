@@ -8,8 +8,10 @@
 
 enum { NOT_STARTED = -2, STACK_DEPTH_MAX = 1 << 16 };
 
-void frame_decode_object(const struct py_layout *l, const uint8_t *bytes, struct frame_words *out)
+void frame_decode_object(
+	const struct py_layout *l, uint64_t addr, const uint8_t *bytes, struct frame_words *out)
 {
+	(void)addr;
 	int32_t last = int_at(bytes, l->frame_ip);
 	*out = (struct frame_words){
 		.code = word_at(bytes, l->frame_code),
@@ -47,7 +49,7 @@ bool coro_look_object(struct py_process *p, uint64_t object, const uint8_t *byte
 	if (!addr_plausible(addr) || !mem_read(p->mem, addr, frame, l->frame_size))
 		return false;
 	out->frame = addr;
-	p->ops.frame_decode(l, frame, &out->words);
+	p->ops.frame_decode(l, addr, frame, &out->words);
 	int8_t state = (int8_t)frame[l->frame_state];
 	if (state == l->gen_running)
 		out->state = CORO_RUNNING;

@@ -116,6 +116,8 @@ static const struct py_layout layouts[] = {
 		.call = CALL_LEAVES_FUNCTION,
 		.silent_calls = { { 19, 4 } }, /* BINARY_SUBSCR_GETITEM */
 		.lines = LINES_LOCATIONS,
+		.stack = STACK_BY_DEPTH,
+		.await_slots_down = 1,
 		.gil = GIL_CURRENT_THREAD,
 		.attrs = ATTRS_VALUES_THEN_DICT,
 		.ints = INT_SIGNED_SIZE,
@@ -232,6 +234,8 @@ static const struct py_layout layouts[] = {
 		/* BINARY_SUBSCR_GETITEM, LOAD_ATTR_GETATTRIBUTE_OVERRIDDEN, LOAD_ATTR_PROPERTY */
 		.silent_calls = { { 20, 1 }, { 72, 9 }, { 77, 9 } },
 		.lines = LINES_LOCATIONS,
+		.stack = STACK_BY_DEPTH,
+		.await_slots_down = 1,
 		.gil = GIL_PER_INTERPRETER,
 		.attrs = ATTRS_TAGGED_WORD,
 		.ints = INT_TAGGED_SIZE,

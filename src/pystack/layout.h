@@ -155,8 +155,10 @@ struct py_layout {
 	enum coro_shape coro;
 	enum frame_stack_kind stack;
 	uint8_t await_opcode;
-	uint8_t lasti_bytes;         /* what a frame object counts instructions in */
-	bool plain_names;            /* functions have no qualified names: `wait`, not `Condition.wait` */
+	uint8_t lasti_bytes; /* what a frame object counts instructions in */
+	bool plain_names;    /* functions have no qualified names: `wait`, not `Condition.wait` */
+	uint64_t ref_tags;   /* bits of a reference in a frame that are not address */
+	uint8_t await_slots_down; /* how far from the end of a suspended stack the awaited lies: 1 is the last value */
 	uint32_t dict_values_header; /* bytes before the first value of a split dict */
 	/* Calls without such proof: the instruction, and how far before the frame's own it stands. Ends at opcode 0. */
 	struct silent_call {

@@ -15,13 +15,7 @@
 #include "text.h"
 
 /* Enough of a coroutine object for its frame and the values most frames hold. */
-enum {
-	CORO_BYTES = 384,
-	LOOK_AGAIN_NS = 1000 * 1000 * 1000,
-	LOCALS_MAX = 1 << 16,
-	AWAIT_RESUME_FROM = 2,
-	UNIT_BYTES = 2
-};
+enum { CORO_BYTES = 384, LOOK_AGAIN_NS = 1000 * 1000 * 1000, AWAIT_RESUME_FROM = 2, UNIT_BYTES = 2 };
 
 /* Finds the sets once; they live as long as the module. */
 static bool find_sets(struct py_process *p, uint64_t interp)
@@ -145,10 +139,9 @@ static bool coro_look_inside(
 	else if (state == l->gen_running)
 		out->state = CORO_RUNNING;
 	out->frame = object + l->gen_frame;
-	p->ops.frame_decode(l, bytes + l->gen_frame, &out->words);
-	int32_t depth = out->words.stack_depth;
-	if (depth > 0 && depth <= LOCALS_MAX)
-		out->top = object + l->gen_frame + l->frame_locals + 8ull * ((uint64_t)depth - 1);
+	p->ops.frame_decode(l, out->frame, bytes + l->gen_frame, &out->words);
+	if (out->words.stack_end > out->frame + l->frame_locals)
+		out->top = out->words.stack_end - 8ull * l->await_slots_down;
 	return out->words.owner == l->owner_generator;
 }
 
@@ -168,8 +161,10 @@ static uint64_t awaited_by(struct py_process *p, uint64_t coro, const uint8_t *b
 	if (top == 0)
 		return 0;
 	if (top > coro && top - coro + 8 <= CORO_BYTES)
-		return word_at(bytes, top - coro);
-	return mem_read_u64(p->mem, top, &value) ? value : 0;
+		value = word_at(bytes, top - coro);
+	else if (!mem_read_u64(p->mem, top, &value))
+		return 0;
+	return value & ~p->layout.ref_tags;
 }
 
 /* A generator may be suspended at a plain yield: only after one for an await its top of stack is what it awaits. */
