@@ -122,6 +122,7 @@ struct config {
 		uint64_t stream_idle_ns;
 		uint64_t upstream_idle_ns;
 		uint64_t drain_ns;
+		uint64_t drain_delay_ns;
 	} timeouts;
 
 	enum config_error_body error_body; /* error_format: json (default) or plain */

@@ -115,8 +115,14 @@ void connector_free(struct connector *c); /* cancels */
 struct listener;
 struct listener *listener_new(struct loop *l, int fd,
 	void (*accepted)(void *context, int fd, const struct net_address *peer),
-	void *context); /* does not own fd */
+	void *context); /* takes fd */
 void listener_pause(struct listener *li, bool paused);
-void listener_free(struct listener *li);
+/* Nobody new connects from now on: a unix socket refuses, a TCP socket does not hear the first packet of a connection any more
+ * (its client asks again, and is refused once the socket is closed). Connections that are made already, or half made, are accepted
+ * as before. For a socket that nobody else listens on. */
+void listener_close_door(struct listener *li);
+/* Accepts all that waits now, not only a few. */
+void listener_accept_all(struct listener *li);
+void listener_free(struct listener *li); /* closes */
 
 #endif

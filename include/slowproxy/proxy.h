@@ -33,12 +33,24 @@ struct proxy;
 
 /* config outlives the proxy. */
 struct proxy *proxy_new(struct loop *l, const struct config *config, const struct proxy_observer *observer);
-/* Accepts on fd (a listening socket; not owned). May be called several times. */
+/* Accepts on fd, a listening socket, and takes it. May be called several times. */
 void proxy_listen(struct proxy *p, int fd);
-/* Stops accepting; busy clients get Connection: close. drained(context) comes once, from the loop, when no client is left.
- * within_ns: idle clients are closed, and what runs when the time is over is cut.
- * 0, patient: idle clients may ask once more or time out, so that no request meets a closing connection. */
-void proxy_drain(struct proxy *p, uint64_t within_ns, void (*drained)(void *context), void *context);
+/* The end is near: from now on each answer says Connection: close. All else goes on as before. */
+void proxy_announce_end(struct proxy *p);
+
+enum proxy_drain_how {
+	/* Somebody else goes on accepting on these sockets. Clients at rest may ask once more or time out, so that no request
+	 * meets a closing connection; there is no bound. */
+	PROXY_DRAIN_PATIENTLY,
+	/* Nobody else does: new connections are refused, those made already are accepted; whoever asks within a moment is
+	 * answered, with Connection: close; what runs when the time is over is cut. */
+	PROXY_DRAIN_CLOSING_DOORS,
+	/* The same, but connections that come later may wait in the sockets for whoever holds them. */
+	PROXY_DRAIN_LEAVING_DOORS,
+};
+/* Stops accepting. drained(context) comes once, from the loop, when no client is left. within_ns 0: no bound. */
+void proxy_drain(struct proxy *p, enum proxy_drain_how how, uint64_t within_ns,
+	void (*drained)(void *context), void *context);
 const struct proxy_counters *proxy_counters(const struct proxy *p);
 void proxy_free(struct proxy *p); /* cuts what is left: outcome shutdown */
 

@@ -430,7 +430,9 @@ void family_retire(struct family *f)
 
 void family_drain(struct family *f)
 {
-	leave(f, FAMILY_STOPPING, SIGTERM, f->config->timeouts.drain_ns + kill_grace_ns);
+	uint64_t within_ns = f->config->timeouts.drain_ns;
+	uint64_t delay_ns = f->state == FAMILY_SERVING ? f->config->timeouts.drain_delay_ns : 0;
+	leave(f, FAMILY_STOPPING, SIGTERM, within_ns != 0 ? delay_ns + within_ns + kill_grace_ns : 0);
 }
 
 void family_quit(struct family *f)

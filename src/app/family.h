@@ -68,7 +68,7 @@ void family_hear(struct family *f);
 void family_retire(struct family *f);
 /* Its log files are opened anew. */
 void family_reopen(struct family *f);
-/* TERM: drains for timeouts.drain at most. */
+/* TERM: goes on for timeouts.drain_delay, then drains for timeouts.drain at most. */
 void family_drain(struct family *f);
 /* INT: at once. */
 void family_quit(struct family *f);

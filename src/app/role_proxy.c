@@ -46,9 +46,11 @@ struct proxy_role {
 	int signal_fd;
 	struct loop_thread *threads;
 	uint32_t threads_draining;
-	uint64_t drain_within_ns; /* 0: no bound */
-	bool draining, retiring;  /* retiring: draining without a bound */
-	struct timer hurry;       /* TERM came while retiring: now there is a bound */
+	enum proxy_drain_how drain_how;
+	bool leaving, draining, retiring; /* leaving: TERM came; retiring: draining patiently */
+	bool sockets_lent;                /* somebody outside holds our listening sockets, too: systemd */
+	struct timer delay;               /* timeouts.drain_delay runs */
+	struct timer hurry;               /* TERM came while retiring: now there is a bound */
 };
 
 /* --- the seams between the rooms: proxy -> capture -> report --- */
@@ -158,13 +160,15 @@ static void on_drained(void *context)
 static void loop_thread_drain(void *context)
 {
 	struct loop_thread *t = context;
-	proxy_drain(t->proxy, t->role->drain_within_ns, on_drained, t);
+	enum proxy_drain_how how = t->role->drain_how;
+	uint64_t within_ns = how == PROXY_DRAIN_PATIENTLY ? 0 : t->role->config->timeouts.drain_ns;
+	proxy_drain(t->proxy, how, within_ns, on_drained, t);
 }
 
-static void drain(struct proxy_role *role, uint64_t within_ns)
+static void drain(struct proxy_role *role, enum proxy_drain_how how)
 {
 	role->draining = true;
-	role->drain_within_ns = within_ns;
+	role->drain_how = how;
 	role->threads_draining = role->config->workers;
 	log_info("draining: no new connections, waiting for the requests that are under way");
 	for (uint32_t i = 0; i < role->config->workers; i++)
@@ -176,12 +180,41 @@ static void hurry_over(void *context)
 	stop_all(context);
 }
 
+static void delay_over(void *context)
+{
+	struct proxy_role *role = context;
+	drain(role, role->sockets_lent ? PROXY_DRAIN_LEAVING_DOORS : PROXY_DRAIN_CLOSING_DOORS);
+}
+
+static void loop_thread_announce_end(void *context)
+{
+	struct loop_thread *t = context;
+	proxy_announce_end(t->proxy);
+}
+
+/* Readiness fails first; new connections are served for timeouts.drain_delay, until whoever sends them has noticed. */
+static void leave(struct proxy_role *role)
+{
+	uint64_t delay_ns = role->config->timeouts.drain_delay_ns;
+	if (delay_ns == 0) {
+		delay_over(role);
+		return;
+	}
+	log_info("not ready any more; new connections are served for another %.1f s",
+		(double)delay_ns / NS_PER_S);
+	for (uint32_t i = 0; i < role->config->workers; i++)
+		loop_post(role->threads[i].loop, loop_thread_announce_end, &role->threads[i]);
+	timer_start(&role->delay, delay_ns);
+}
+
 static void on_term(struct proxy_role *role)
 {
 	uint64_t within_ns = role->config->timeouts.drain_ns;
-	if (!role->draining) {
-		drain(role, within_ns);
-	} else if (role->retiring) {
+	bool first = !role->leaving;
+	role->leaving = true;
+	if (first && !role->draining) {
+		leave(role);
+	} else if (first) {
 		role->retiring = false;
 		if (within_ns != 0)
 			timer_start(&role->hurry, within_ns);
@@ -194,10 +227,10 @@ static void on_term(struct proxy_role *role)
 /* A new family serves under a new configuration; what runs here may take the time it needs. */
 static void on_retire(struct proxy_role *role)
 {
-	if (role->draining)
+	if (role->draining || role->leaving)
 		return;
 	role->retiring = true;
-	drain(role, 0);
+	drain(role, PROXY_DRAIN_PATIENTLY);
 }
 
 static void on_signal(void *context)
@@ -298,6 +331,7 @@ int proxy_role_run(const struct config *config)
 	log_through_report(role.report, config);
 
 	role.loop = loop_new();
+	timer_init(&role.delay, role.loop, delay_over, &role);
 	timer_init(&role.hurry, role.loop, hurry_over, &role);
 	struct watch *signals = watch_new(role.loop, role.signal_fd, on_signal, &role);
 	struct watch *control = watch_new(role.loop, FD_CONTROL, on_control, &role);
@@ -317,6 +351,7 @@ int proxy_role_run(const struct config *config)
 	for (uint32_t i = 0; i < config->workers; i++)
 		loop_free(role.threads[i].loop);
 	free(role.threads);
+	timer_clear(&role.delay);
 	timer_clear(&role.hurry);
 	watch_free(signals);
 	watch_free(control);

@@ -335,6 +335,12 @@ const struct config_row config_rows[] = {
 		.def = "10s",
 		.max = DAY,
 		.doc = "The time running requests have to end when slowproxy is told to stop." },
+	{ .key = "timeouts.drain_delay",
+		A_DURATION(timeouts.drain_delay),
+		.def = "0s",
+		.max = HOUR,
+		.doc = "How long new connections are still served once slowproxy is told to stop: the time a load balancer "
+		       "needs to notice that it is not ready any more. Only then does timeouts.drain begin." },
 };
 
 const size_t config_row_count = ARRAY_LEN(config_rows);

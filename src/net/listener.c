@@ -2,11 +2,14 @@
  *
  * When descriptors run out, one held in reserve is given up to accept and close the connection that waits, so that its
  * client is told now; then the listener rests for a moment instead of spinning.
+ *
+ * Closing a listening socket resets whoever waits in its queue. So its end is: door closed, all that waits accepted, closed.
  */
 #include "net_private.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -68,14 +71,12 @@ static void listener_starved(struct listener *li, int error)
 	listener_arm(li);
 }
 
-static void on_acceptable(evutil_socket_t listen_fd, short what, void *context)
+static void accept_some(struct listener *li, int at_most)
 {
-	struct listener *li = context;
-	(void)what;
-	for (int i = 0; i < ACCEPTS_PER_TURN && !li->freed && !li->paused; i++) {
+	for (int i = 0; i < at_most && !li->freed && !li->paused; i++) {
 		struct net_address peer = { .len = sizeof peer.storage };
 		int fd = accept4(
-			listen_fd, (struct sockaddr *)&peer.storage, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+			li->fd, (struct sockaddr *)&peer.storage, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd >= 0) {
 			li->out_of_fds = false;
 			li->accepted(li->context, fd, &peer);
@@ -85,6 +86,48 @@ static void on_acceptable(evutil_socket_t listen_fd, short what, void *context)
 			listener_starved(li, errno);
 		if (errno != ECONNABORTED && errno != EINTR && errno != EPROTO)
 			return; /* EAGAIN: none waits any more */
+	}
+}
+
+static void on_acceptable(evutil_socket_t fd, short what, void *context)
+{
+	(void)fd, (void)what;
+	accept_some(context, ACCEPTS_PER_TURN);
+}
+
+void listener_accept_all(struct listener *li)
+{
+	accept_some(li, SOMAXCONN);
+}
+
+/* A socket filter that swallows packets with the SYN flag and lets all others through, among them those that complete a
+ * connection or carry its data: accepted sockets inherit it. */
+static void swallow_syn(int fd)
+{
+	enum { TCP_FLAGS_AT = 13, SYN = 0x02 };
+	static const struct sock_filter program[] = {
+		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, TCP_FLAGS_AT),
+		BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, SYN, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+		BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+	};
+	const struct sock_fprog filter = { ARRAY_LEN(program), (struct sock_filter *)program };
+	/* A kernel without socket filters leaves the moment between the last accept and close: as good as it gets there. */
+	(void)setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter);
+}
+
+void listener_close_door(struct listener *li)
+{
+	struct sockaddr_storage at = { 0 };
+	socklen_t len = sizeof at;
+	if (getsockname(li->fd, (struct sockaddr *)&at, &len) != 0)
+		return;
+	if (at.ss_family == AF_UNIX) {
+		shutdown(li->fd, SHUT_RD);
+		listener_accept_all(li);
+		listener_pause(li, true); /* it would be readable for ever */
+	} else {
+		swallow_syn(li->fd);
 	}
 }
 
@@ -124,5 +167,6 @@ void listener_free(struct listener *li)
 	timer_clear(&li->rest);
 	if (li->reserve_fd >= 0)
 		close(li->reserve_fd);
+	close(li->fd);
 	loop_defer_free(li->loop, li, free);
 }

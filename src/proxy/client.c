@@ -19,6 +19,8 @@
 static const uint64_t linger_ns = 5 * NS_PER_S;
 static const uint64_t linger_bytes = 64 << 20;
 enum { REFUSED_CLIENTS_MAX = 256 };
+/* How long a connection may still ask once we drain, counted from when it came to rest. */
+static const uint64_t last_call_ns = NS_PER_S;
 
 static void client_parse(struct client *c);
 static void client_linger(struct client *c);
@@ -47,7 +49,7 @@ static void client_enter(struct client *c, enum client_state next)
 	c->state = next;
 	switch (next) {
 	case CLIENT_IDLE:
-		client_timer_start(c, config->timeouts.idle_ns);
+		client_timer_start(c, c->proxy->last_call ? last_call_ns : config->timeouts.idle_ns);
 		break;
 	case CLIENT_HEAD:
 		client_timer_start(c, config->timeouts.header_ns);
@@ -272,13 +274,18 @@ void client_exchange_over(struct client *c, bool keep, bool linger)
 	client_parse(c);
 }
 
-/* A request that is in the kernel already is served; a connection at rest is closed. */
+/* A request that is on its way already is served: only a connection that has been at rest for a while is closed at once. */
 void client_drain(struct client *c)
 {
+	uint64_t rested_ns = c->rest_ns != 0 ? clock_now_ns() - c->rest_ns : 0;
 	if (c->state == CLIENT_IDLE)
 		client_readable(c);
-	if (c->state == CLIENT_IDLE)
+	if (c->state != CLIENT_IDLE)
+		return;
+	if (rested_ns >= last_call_ns)
 		client_close(c, false);
+	else
+		client_timer_start(c, last_call_ns - rested_ns);
 }
 
 void client_accepted(void *context, int fd, const struct net_address *peer)
@@ -299,7 +306,7 @@ void client_accepted(void *context, int fd, const struct net_address *peer)
 	if (room) {
 		p->counters.clients++;
 		/* A new connection has the time of a head for its first byte, too. */
-		client_timer_start(c, p->config->timeouts.header_ns);
+		client_timer_start(c, p->last_call ? last_call_ns : p->config->timeouts.header_ns);
 		return;
 	}
 	if (++p->refused_clients > REFUSED_CLIENTS_MAX) {

@@ -381,6 +381,7 @@ static void exchange_end(struct exchange *x)
 	exchange_assign(x, NULL);
 	r->request_bytes = x->request.body_bytes;
 	r->outcome = x->outcome;
+	x->client->rest_ns = r->timeline.at[MARK_END];
 	proxy_count(p, r->outcome);
 	proxy_complain(p, r);
 	p->counters.exchanges--;
@@ -397,8 +398,7 @@ void exchange_finish(struct exchange *x)
 {
 	struct client *c = x->client;
 	bool request_read = x->request.source_done;
-	bool open = !x->proxy->draining || x->proxy->patient;
-	bool keep = x->client_keep_alive && !x->close_client && request_read && open;
+	bool keep = x->client_keep_alive && !x->close_client && request_read;
 
 	if (link_reusable(x)) {
 		half_next_batch(&x->response);

@@ -1,6 +1,6 @@
 /* proxy.c - one loop's worth of proxy: what is shared by its clients, and its beginning and end.
  *
- *   serving -> draining (no accepts) -> drained (no client left, or time over; told once) -> freed
+ *   serving -> (ending: Connection: close) -> draining (no accepts) -> drained (no client left, or time over; told once) -> freed
  */
 #include "proxy_private.h"
 
@@ -10,8 +10,11 @@
 #include <slowproxy/base/log.h>
 
 enum { BLOCK_BYTES = 32 << 10 };
+/* A connection whose handshake is under way when the door closes has this long to complete it. */
+static const uint64_t door_ns = 100 * NS_PER_MS;
 
 static void drain_over(void *context);
+static void door_closed(void *context);
 static void complaint_pause_over(void *context);
 
 struct proxy *proxy_new(struct loop *l, const struct config *config, const struct proxy_observer *observer)
@@ -30,6 +33,7 @@ struct proxy *proxy_new(struct loop *l, const struct config *config, const struc
 	p->response_limits.headers = HTTP_MAX_HEADERS;
 	p->response_limits.body_bytes = 0;
 	timer_init(&p->drain_timer, l, drain_over, p);
+	timer_init(&p->door_timer, l, door_closed, p);
 	timer_init(&p->complaint_pause, l, complaint_pause_over, p);
 	p->response_time_name = slice_of(config->response_time.header);
 	trust_init(&p->trust, config);
@@ -86,25 +90,45 @@ static void drain_over(void *context)
 	tell_drained(p);
 }
 
-void proxy_drain(struct proxy *p, uint64_t within_ns, void (*drained)(void *context), void *context)
+void proxy_announce_end(struct proxy *p)
 {
-	p->drained = drained;
-	p->drained_context = context;
-	p->draining = true;
-	p->patient = within_ns == 0;
+	p->ending = true;
+}
+
+static void door_closed(void *context)
+{
+	struct proxy *p = context;
+	for (struct listening *li = p->listening; li != NULL; li = li->next)
+		listener_accept_all(li->listener);
 	stop_listening(p);
-	if (within_ns != 0) {
-		timer_start(&p->drain_timer, within_ns);
-		list_for_each_safe (node, &p->clients)
-			client_drain(LIST_ENTRY(node, struct client, node));
-	}
 	proxy_client_closed(p);
 }
 
-/* The last one closes the door. Told from the loop, not from here: the caller is not ready for the call yet. */
+void proxy_drain(struct proxy *p, enum proxy_drain_how how, uint64_t within_ns,
+	void (*drained)(void *context), void *context)
+{
+	p->drained = drained;
+	p->drained_context = context;
+	p->ending = true;
+	p->last_call = how != PROXY_DRAIN_PATIENTLY;
+	if (how == PROXY_DRAIN_CLOSING_DOORS)
+		for (struct listening *li = p->listening; li != NULL; li = li->next)
+			listener_close_door(li->listener);
+	if (within_ns != 0)
+		timer_start(&p->drain_timer, within_ns);
+	if (p->last_call)
+		list_for_each_safe (node, &p->clients)
+			client_drain(LIST_ENTRY(node, struct client, node));
+	if (how == PROXY_DRAIN_CLOSING_DOORS && p->listening != NULL)
+		timer_start(&p->door_timer, door_ns);
+	else
+		door_closed(p);
+}
+
+/* The last one turns off the light. Told from the loop, not from here: the caller is not ready for the call yet. */
 void proxy_client_closed(struct proxy *p)
 {
-	if (p->drained != NULL && !p->freeing && list_empty(&p->clients))
+	if (p->drained != NULL && !p->freeing && p->listening == NULL && list_empty(&p->clients))
 		timer_start(&p->drain_timer, 0);
 }
 
@@ -152,6 +176,7 @@ void proxy_free(struct proxy *p)
 	stop_listening(p);
 	cut_all(p);
 	timer_clear(&p->drain_timer);
+	timer_clear(&p->door_timer);
 	timer_clear(&p->complaint_pause);
 	waiting_clear(p);
 	upstreams_clear(p);

@@ -164,6 +164,7 @@ struct client {
 	struct exchange *exchange;
 	enum client_state state;
 	uint64_t begin_ns; /* first byte of the request */
+	uint64_t rest_ns;  /* end of its last exchange; 0: it has asked nothing yet */
 	uint64_t lingered_bytes;
 	bool parsing; /* client_parse is on the stack */
 	bool trusted; /* may say who the client is */
@@ -330,9 +331,10 @@ struct proxy {
 	struct exchange *resting_exchanges;
 	size_t resting_count;
 
-	bool draining, freeing;
-	bool patient; /* draining without haste: a connection that was promised to stay open does */
-	struct timer drain_timer;
+	bool ending;    /* each answer says Connection: close */
+	bool last_call; /* draining: whoever is at rest has a moment to ask, and no more */
+	bool freeing;
+	struct timer drain_timer, door_timer;
 	struct timer complaint_pause; /* runs: one was logged less than a second ago */
 	uint32_t complaints_unsaid;
 	void (*drained)(void *context);

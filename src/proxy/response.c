@@ -30,7 +30,7 @@ static void response_final(struct exchange *x, const struct http_head *head)
 	x->link_keep_alive = head->keep_alive && head->framing != HTTP_UNTIL_CLOSE && !x->switching;
 	x->record->status = head->status;
 	/* While the request still comes we cannot know that all of it will be taken. */
-	how.close = !x->client_keep_alive || p->draining || !x->request.source_done;
+	how.close = !x->client_keep_alive || p->ending || !x->request.source_done;
 	how.extra = heads_extra(p, x->record, head, &how.drop_name);
 	http_write_response_head(&x->response.head, head, &how, &x->response.framing);
 	x->close_client = how.close || x->response.framing == HTTP_UNTIL_CLOSE;
@@ -208,7 +208,7 @@ static void response_compose(struct exchange *x, uint16_t status)
 		sentence = x->record->reason; /* it says what exactly */
 
 	x->close_client =
-		!x->client_keep_alive || p->draining || !x->request.source_done || x->client_minor == 0;
+		!x->client_keep_alive || p->ending || !x->request.source_done || x->client_minor == 0;
 	x->record->status = status;
 	half_begin(h, NULL);
 	http_write_error(&h->head, status, outcomes[x->outcome].name, sentence, x->record->request_id,

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from objects import InVain, Load, Proxy, SANITIZED, alive, keep_answering, until
+from objects import PATIENCE, Load, Proxy, alive, answer, keep_answering, proc_stat, until
 
 
 def check_no_request_failed(counted, at_least=100):
@@ -74,23 +74,66 @@ def test_killed_parent_takes_its_children_along(scripted, make_proxy):
 
 
 @pytest.mark.core
-def test_term_drains(demo_app, make_proxy):
+def test_term_drains(scripted, make_proxy):
     """TERM: the request that runs is answered, new connections are refused, then all processes end with status 0."""
-    proxy = make_proxy(demo_app)
+    arrived, released = threading.Event(), threading.Event()
+
+    def script(connection):
+        connection.read_head()
+        arrived.set()
+        assert released.wait(PATIENCE)
+        connection.send(answer())
+
+    proxy = make_proxy(scripted(script), slow={"threshold": "1ms"}, timeouts={"drain": "20s"})
     family = [proxy.role("proxy"), proxy.role("sampler")]
-    answers = []
-    asking = threading.Thread(target=lambda: answers.append(proxy.client.get("/await?seconds=1.5")))
     busy = proxy.client.raw()
-    asking.start()
-    until(lambda: established(proxy.role("proxy")) >= 3, "the request to be on its way")
+    busy.send(b"GET /busy HTTP/1.1\r\nHost: t\r\n\r\n")
+    assert arrived.wait(PATIENCE)
     proxy.signal(signal.SIGTERM)
     until(lambda: refuses(proxy), "new connections to be refused")
-    asking.join(20)
-    assert answers and answers[0].status == 200
+    assert alive(family[0])
+    released.set()
+    assert b"Connection: close\r\n" in busy.read_to_end()
     assert proxy.wait() == 0
     until(lambda: not any(alive(pid) for pid in family), "the children to end")
-    assert [line["url_path"] for line in proxy.slow_lines()] == ["/await"]
+    assert [line["url_path"] for line in proxy.slow_lines()] == ["/busy"]
     busy.close()
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+def test_term_resets_nobody(kind, scripted, make_proxy, folder):
+    """TERM with connections that nobody has accepted yet: each is accepted, its request is answered with Connection: close."""
+    listen = {"listen": f"unix:{folder}/proxy.sock"} if kind == "unix" else {}
+    proxy = make_proxy(scripted(keep_answering(), folder), timeouts={"drain": "20s"}, **listen)
+    accepting = proxy.role("proxy")
+    os.kill(accepting, signal.SIGSTOP)
+    until(lambda: proc_stat(accepting)[0] == "T", "the proxy process to stop")
+    waiting = [proxy.client.raw() for _ in range(50)]
+    proxy.signal(signal.SIGTERM)
+    for connection in waiting:
+        connection.send(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n")
+    os.kill(accepting, signal.SIGCONT)
+    for connection in waiting:
+        reply = connection.read_to_end()
+        assert reply.startswith(b"HTTP/1.1 200") and b"Connection: close\r\n" in reply, reply
+        connection.close()
+    assert proxy.wait() == 0
+
+
+def test_drain_delay_serves_on_and_second_term_quits(scripted, make_proxy):
+    """timeouts.drain_delay: after TERM new connections are still served, with Connection: close; a second TERM ends at once."""
+    proxy = make_proxy(scripted(keep_answering()), timeouts={"drain_delay": "60s"})
+    with proxy.client.keep_alive() as ask:
+        assert ask("GET", "/").headers["Connection"] is None
+        proxy.signal(signal.SIGTERM)
+        until(lambda: "not ready any more" in proxy.log(), "the end to be announced")
+        reply = until(lambda: (lambda r: r.headers["Connection"] == "close" and r)(proxy.client.get("/")), "Connection: close")
+        assert reply.status == 200
+        began = time.monotonic()
+        proxy.signal(signal.SIGTERM)
+        proxy.wait()
+        assert time.monotonic() - began < 5
 
 
 def established(pid):

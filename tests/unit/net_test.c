@@ -475,7 +475,6 @@ static void connect_and_accept(bool is_unix, const char *host, const char *expec
 	close(connected_fd);
 	close(accepted_fds[0]);
 	listener_free(li);
-	close(listening);
 }
 
 /* TCP over IPv4, IPv6, a v4 client of a v6 socket, and unix sockets connect and are accepted. */
@@ -562,7 +561,6 @@ static void test_accept_survives_emfile(void **state)
 	close(first);
 	close(second);
 	listener_free(li);
-	close(listening);
 }
 
 /* --- addresses --- */

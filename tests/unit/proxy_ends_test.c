@@ -478,7 +478,7 @@ static void note_drained(void *context)
 static void begin_drain(struct rig *rig, void *context)
 {
 	(void)context;
-	proxy_drain(rig->proxy, rig->config->timeouts.drain_ns, note_drained, rig);
+	proxy_drain(rig->proxy, PROXY_DRAIN_CLOSING_DOORS, rig->config->timeouts.drain_ns, note_drained, rig);
 }
 
 static void wait_drained(struct rig *rig)
@@ -518,6 +518,87 @@ static void test_drain(void **state)
 	}
 }
 
+/* --- whoever was connected before the door closed --- */
+enum { WAITING = 40 }; /* more than one turn accepts */
+
+struct late_clients {
+	int waiting[WAITING], half_sent;
+};
+
+/* On the loop's thread, so that none of them can have been accepted. */
+static void connect_and_drain(struct rig *rig, void *context)
+{
+	struct late_clients *late = context;
+	for (int i = 0; i < WAITING; i++)
+		late->waiting[i] = client_connect(rig);
+	begin_drain(rig, NULL);
+}
+
+/* Connections that wait in the backlog when the drain begins, and those that were accepted but had asked nothing, are served
+ * once more, with Connection: close; those that come later are refused. */
+static void test_drain_resets_nobody(void **state)
+{
+	(void)state;
+	for (int unix_front = 0; unix_front < 2; unix_front++) {
+		struct rig *rig = rig_new_with(
+			unix_front, false, (const char *const[]){ "timeouts.drain", "20s", NULL });
+		struct late_clients late;
+		int fresh = client_connect(rig);
+		late.half_sent = client_connect(rig);
+		send_text(late.half_sent, "GET / HT");
+		rig_wait_at_rest(rig, 2);
+		on_loop(rig, connect_and_drain, &late);
+		send_text(fresh, GET_SLASH);
+		send_text(late.half_sent, "TP/1.1\r\nHost: a\r\n\r\n");
+		for (int i = 0; i < WAITING; i++)
+			send_text(late.waiting[i], GET_SLASH);
+		for (int i = 0; i < WAITING + 2; i++) {
+			int backend = backend_accept(rig);
+			read_head(backend);
+			send_text(backend,
+				"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello");
+			close(backend);
+		}
+		for (int i = 0; i < WAITING; i++) {
+			expect_contains(read_until(late.waiting[i], NULL), "Connection: close\r\n");
+			close(late.waiting[i]);
+		}
+		expect_contains(read_until(fresh, NULL), "Connection: close\r\n");
+		expect_contains(read_until(late.half_sent, NULL), "Connection: close\r\n");
+		close(fresh);
+		close(late.half_sent);
+		wait_drained(rig);
+		int refused = socket(rig->at.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		assert_int_not_equal(connect(refused, (struct sockaddr *)&rig->at.storage, rig->at.len), 0);
+		assert_int_equal(errno, ECONNREFUSED);
+		close(refused);
+		rig_free(rig);
+	}
+}
+
+/* While the end is announced all is served as before, with Connection: close. */
+static void announce_end(struct rig *rig, void *context)
+{
+	(void)context;
+	proxy_announce_end(rig->proxy);
+}
+
+static void test_announced_end(void **state)
+{
+	(void)state;
+	struct rig *rig = rig_new(NULL);
+	on_loop(rig, announce_end, NULL);
+	int client = client_connect(rig);
+	send_text(client, GET_SLASH);
+	int backend = backend_accept(rig);
+	read_head(backend);
+	send_text(backend, OK_HELLO);
+	expect_contains(read_until(client, NULL), "Connection: close\r\n");
+	close(client);
+	close(backend);
+	rig_free(rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -537,6 +618,8 @@ int main(void)
 		cmocka_unit_test(test_upstream_idle),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_drain),
+		cmocka_unit_test(test_drain_resets_nobody),
+		cmocka_unit_test(test_announced_end),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

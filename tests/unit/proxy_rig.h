@@ -35,7 +35,7 @@ struct rig {
 	struct proxy *proxy;
 	struct config *config;
 	pthread_t thread;
-	int listen_fd, backend_fd;
+	int backend_fd;
 	struct net_address at, backend_at;
 	char unix_path[64], backend_unix_path[64];
 
@@ -202,7 +202,7 @@ static inline struct rig *rig_new_beside(
 	pthread_mutex_init(&rig->lock, NULL);
 	pthread_cond_init(&rig->changed, NULL);
 	list_init(&rig->records);
-	rig->listen_fd = listen_somewhere(unix_front, rig->unix_path, &rig->at);
+	int listen_fd = listen_somewhere(unix_front, rig->unix_path, &rig->at);
 	rig->backend_fd = listen_somewhere(unix_back, rig->backend_unix_path, &rig->backend_at);
 	net_address_text(&rig->backend_at, upstream, sizeof upstream);
 	strncat(upstream, others, sizeof upstream - strlen(upstream) - 1);
@@ -215,7 +215,7 @@ static inline struct rig *rig_new_beside(
 	rig->loop = loop_new();
 	struct proxy_observer observer = { rig_began, rig_ended, rig };
 	rig->proxy = proxy_new(rig->loop, rig->config, &observer);
-	proxy_listen(rig->proxy, rig->listen_fd);
+	proxy_listen(rig->proxy, listen_fd);
 	pthread_create(&rig->thread, NULL, rig_thread, rig);
 	return rig;
 }
@@ -247,7 +247,6 @@ static inline void rig_free(struct rig *rig)
 		record_free(LIST_ENTRY(node, struct record, node));
 	record_thread_end();
 	config_free(rig->config);
-	close(rig->listen_fd);
 	if (rig->backend_fd >= 0)
 		close(rig->backend_fd);
 	unlink(rig->unix_path);
