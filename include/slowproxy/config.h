@@ -49,7 +49,7 @@ struct config_slow_routes {
 
 enum config_unit { CONFIG_UNIT_S, CONFIG_UNIT_MS };
 enum config_existing { CONFIG_EXISTING_REPLACE, CONFIG_EXISTING_KEEP, CONFIG_EXISTING_APPEND };
-enum config_log_format { CONFIG_LOG_JSON, CONFIG_LOG_CONSOLE };
+enum config_log_format { CONFIG_LOG_JSON, CONFIG_LOG_LOGFMT, CONFIG_LOG_CONSOLE, CONFIG_LOG_AUTO };
 enum config_error_body { CONFIG_ERROR_JSON, CONFIG_ERROR_PLAIN };
 
 struct config {
@@ -154,6 +154,9 @@ bool config_key_known(const char *name, bool *is_boolean, const char **suggestio
 
 /* The threshold that counts for this request: first matching row of slow.routes, else slow.threshold. path has no query. */
 uint64_t config_slow_threshold_ns(const struct config *c, const char *method, const char *path);
+
+/* The form of lines that go to fd: auto is console on a terminal, else JSON. LOG_PLAIN stands for console. */
+enum log_form config_log_form(enum config_log_format format, int fd);
 
 void config_print_effective(
 	const struct config *c, FILE *out); /* -T: YAML, each value with its origin as a comment */

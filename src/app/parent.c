@@ -128,7 +128,7 @@ static void log_as_parent(const struct config *c)
 {
 	struct log_settings log = {
 		.level = c->logs.level,
-		.json = c->logs.format == CONFIG_LOG_JSON,
+		.form = config_log_form(c->logs.format, STDERR_FILENO),
 		.role = "parent",
 		.service = c->service,
 	};

@@ -61,7 +61,7 @@ void role_begin(const char *name, const struct config *config)
 
 	struct log_settings settings = {
 		.level = config->logs.level,
-		.json = config->logs.format == CONFIG_LOG_JSON,
+		.form = config_log_form(config->logs.format, STDERR_FILENO),
 		.role = name,
 		.service = config->service,
 	};

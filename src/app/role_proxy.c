@@ -307,7 +307,7 @@ static void log_through_report(struct report *report, const struct config *c)
 {
 	struct log_settings settings = {
 		.level = c->logs.level,
-		.json = c->logs.format == CONFIG_LOG_JSON,
+		.form = config_log_form(c->logs.format, STDERR_FILENO),
 		.role = "proxy",
 		.service = c->service,
 		.sink = report ? report_log_sink : NULL,

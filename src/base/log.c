@@ -8,6 +8,7 @@
 #include <slowproxy/base/buf.h>
 #include <slowproxy/base/clock.h>
 #include <slowproxy/base/json.h>
+#include <slowproxy/base/logfmt.h>
 
 const char *const log_level_names[] = { "error", "warn", "info", "debug", NULL };
 
@@ -55,6 +56,14 @@ static void add_plain_line(struct buf *line, enum log_level level, const char *t
 		buf_add_char(line, (unsigned char)*p < 0x20 ? '?' : *p);
 }
 
+static void make_logfmt(struct buf *line)
+{
+	struct buf made = { 0 };
+	logfmt_add_json(&made, line->data, line->len);
+	buf_clear(line);
+	*line = made;
+}
+
 static void log_line(enum log_level level, const char *fmt, va_list args)
 {
 	if (!log_enabled(level))
@@ -62,10 +71,12 @@ static void log_line(enum log_level level, const char *fmt, va_list args)
 	int saved_errno = errno;
 	struct buf text = { 0 }, line = { 0 };
 	buf_vprintf(&text, fmt, args);
-	if (settings.json)
-		add_json_line(&line, level, text.data);
-	else
+	if (settings.form == LOG_PLAIN)
 		add_plain_line(&line, level, text.data);
+	else
+		add_json_line(&line, level, text.data);
+	if (settings.form == LOG_LOGFMT)
+		make_logfmt(&line);
 	buf_add_char(&line, '\n');
 	if (settings.sink != NULL)
 		settings.sink(settings.context, line.data, line.len);

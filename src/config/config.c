@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <slowproxy/base/str.h>
 
@@ -16,6 +17,21 @@ void config_free(struct config *c)
 	memory_clear(&own->memory);
 	free(own);
 	free(c);
+}
+
+enum log_form config_log_form(enum config_log_format format, int fd)
+{
+	switch (format) {
+	case CONFIG_LOG_LOGFMT:
+		return LOG_LOGFMT;
+	case CONFIG_LOG_CONSOLE:
+		return LOG_PLAIN;
+	case CONFIG_LOG_AUTO:
+		return isatty(fd) ? LOG_PLAIN : LOG_JSON;
+	case CONFIG_LOG_JSON:
+		break;
+	}
+	return LOG_JSON;
 }
 
 uint64_t config_slow_threshold_ns(const struct config *c, const char *method, const char *path)

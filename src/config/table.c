@@ -40,9 +40,11 @@ static const char *const existing[] = { [CONFIG_EXISTING_REPLACE] = "replace",
 	[CONFIG_EXISTING_KEEP] = "keep",
 	[CONFIG_EXISTING_APPEND] = "append",
 	NULL };
-static const char *const log_formats[] = {
-	[CONFIG_LOG_JSON] = "json", [CONFIG_LOG_CONSOLE] = "console", NULL
-};
+static const char *const log_formats[] = { [CONFIG_LOG_JSON] = "json",
+	[CONFIG_LOG_LOGFMT] = "logfmt",
+	[CONFIG_LOG_CONSOLE] = "console",
+	[CONFIG_LOG_AUTO] = "auto",
+	NULL };
 static const char *const error_formats[] = {
 	[CONFIG_ERROR_JSON] = "json", [CONFIG_ERROR_PLAIN] = "plain", NULL
 };
@@ -236,7 +238,8 @@ const struct config_row config_rows[] = {
 		A_CHOICE(enum config_log_format, logs.format),
 		.def = "json",
 		.choices = log_formats,
-		.doc = "The form of the lines: json, one object a line; or console, for a person." },
+		.doc = "The form of the lines: json, one object a line; logfmt, the same as name=value; console, for a person, in "
+		       "colours on a terminal unless NO_COLOR is set; or auto: console on a terminal, json anywhere else." },
 	{ .key = "logs.queue_lines",
 		A_NUMBER(logs.queue_lines),
 		.def = "10000",

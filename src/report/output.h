@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <slowproxy/base/log.h>
 #include <slowproxy/base/mem.h>
 
 struct output {
@@ -13,6 +14,7 @@ struct output {
 	int fd;             /* -1: off */
 	bool is_file;       /* a regular one: takes any line at once */
 	bool colour;        /* a terminal that wants colours */
+	enum log_form form; /* of its lines; LOG_PLAIN: for a person */
 };
 
 /* false: the file could not be opened, errno says why; the output is then off. */

@@ -19,6 +19,7 @@
 
 #include <slowproxy/base/clock.h>
 #include <slowproxy/base/log.h>
+#include <slowproxy/base/logfmt.h>
 
 #include "files.h"
 #include "lines.h"
@@ -43,6 +44,9 @@ struct report {
 	atomic_uint_fast64_t dropped; /* found no room in the queue */
 	atomic_uint_fast64_t failed;  /* could not be written */
 	atomic_bool reopen;
+
+	enum log_form access_form; /* access lines are made by the loop threads */
+	bool access_colour;
 
 	struct output slow, access, log; /* (writer) */
 	struct files files;              /* (writer) */
@@ -121,6 +125,18 @@ static bool write_files(struct report *rep, const struct record *r, const struct
 	return page_written;
 }
 
+/* From the JSON object to the line that is written. */
+static void end_line(struct buf *line, enum log_form form)
+{
+	if (form == LOG_LOGFMT) {
+		struct buf logfmt = { 0 };
+		logfmt_add_json(&logfmt, line->data, line->len);
+		buf_clear(line);
+		*line = logfmt;
+	}
+	buf_add_char(line, '\n');
+}
+
 static void write_slow(struct report *rep, const struct record *r)
 {
 	struct digest d;
@@ -129,11 +145,11 @@ static void write_slow(struct report *rep, const struct record *r)
 
 	digest_of(r, &d);
 	bool filed = write_files(rep, r, &d, id, &path);
-	if (rep->config->logs.format == CONFIG_LOG_CONSOLE) {
+	if (rep->slow.form == LOG_PLAIN) {
 		slow_console_write(rep->config, r, &d, path.data, rep->slow.colour, &line);
 	} else {
 		slow_line_write(rep->config, r, &d, path.data, filed ? id : NULL, &line);
-		buf_add_char(&line, '\n');
+		end_line(&line, rep->slow.form);
 	}
 	write_line(rep, &rep->slow, line.data, line.len);
 	buf_clear(&path);
@@ -151,10 +167,11 @@ static void tell_dropped(struct report *rep)
 	rep->told_at_ns = now;
 }
 
-static void open_output(struct output *o, const char *target)
+static void open_output(const struct report *rep, struct output *o, const char *target)
 {
 	if (!output_open(o, target))
 		log_error("%s cannot be opened, its lines are lost: %s", target, strerror(errno));
+	o->form = config_log_form(rep->config->logs.format, o->fd);
 }
 
 static void reopen_if_asked(struct report *rep)
@@ -163,8 +180,8 @@ static void reopen_if_asked(struct report *rep)
 		return;
 	output_close(&rep->slow);
 	output_close(&rep->access);
-	open_output(&rep->slow, rep->config->logs.slow);
-	open_output(&rep->access, rep->config->logs.access);
+	open_output(rep, &rep->slow, rep->config->logs.slow);
+	open_output(rep, &rep->access, rep->config->logs.access);
 }
 
 static void write_entry(struct report *rep, struct entry *e)
@@ -216,9 +233,11 @@ struct report *report_new(const struct config *config)
 	struct report *rep = xcalloc(1, sizeof *rep);
 	rep->config = config;
 	queue_init(&rep->queue, MAX(config->logs.queue_lines, QUEUE_LINES_MIN), QUEUED_PROFILE_BYTES_MAX);
-	open_output(&rep->slow, config->logs.slow);
-	open_output(&rep->access, config->logs.access);
-	open_output(&rep->log, "stderr");
+	open_output(rep, &rep->slow, config->logs.slow);
+	open_output(rep, &rep->access, config->logs.access);
+	open_output(rep, &rep->log, "stderr");
+	rep->access_form = rep->access.form;
+	rep->access_colour = rep->access.colour;
 	writer_start(rep);
 	return rep;
 }
@@ -234,11 +253,11 @@ static void put_or_drop(struct report *rep, struct entry *e)
 static void report_access(struct report *rep, const struct record *r)
 {
 	struct entry *e = entry_new(ENTRY_ACCESS);
-	if (rep->config->logs.format == CONFIG_LOG_CONSOLE) {
-		access_console_write(r, false, &e->text);
+	if (rep->access_form == LOG_PLAIN) {
+		access_console_write(r, rep->access_colour, &e->text);
 	} else {
 		access_line_write(rep->config, r, &e->text);
-		buf_add_char(&e->text, '\n');
+		end_line(&e->text, rep->access_form);
 	}
 	put_or_drop(rep, e);
 }

@@ -14,6 +14,7 @@
 #include <slowproxy/base/json.h>
 #include <slowproxy/base/list.h>
 #include <slowproxy/base/log.h>
+#include <slowproxy/base/logfmt.h>
 #include <slowproxy/base/map.h>
 #include <slowproxy/base/mem.h>
 #include <slowproxy/base/network.h>
@@ -498,7 +499,7 @@ static void log_lines_cannot_be_forged(void **state)
 		lines.data, "slowproxy[test] warn: path /a?slowproxy[proxy] error: forged?[31m\n");
 
 	buf_reset(&lines);
-	settings.json = true;
+	settings.form = LOG_JSON;
 	settings.service = "shop";
 	log_setup(&settings);
 	log_error("a \"%s\"", "b\nc\xff");
@@ -507,8 +508,41 @@ static void log_lines_cannot_be_forged(void **state)
 		"\"role\":\"test\"}\n"));
 	assert_int_equal(strcspn(lines.data, "\n"), lines.len - 1);
 	assert_memory_equal(lines.data, "{\"ts\":\"20", 9);
+
+	buf_reset(&lines);
+	settings.form = LOG_LOGFMT;
+	log_setup(&settings);
+	log_error("a=\"%s\"", "b\nc");
+	assert_non_null(strstr(
+		lines.data, " level=error msg=\"a=\\\"b\\nc\\\"\" event=log service_name=shop role=test\n"));
+	assert_memory_equal(lines.data, "ts=20", 5);
 	buf_clear(&lines);
 	log_setup(&(struct log_settings){ .level = LOG_INFO, .role = "test" });
+}
+
+/* A JSON object becomes logfmt: quotes only where a reader needs them, escapes as they were, what is nested as one text. */
+static void logfmt_is_made_of_json(void **state)
+{
+	static const struct {
+		const char *json, *logfmt;
+	} rows[] = {
+		{ "{}", "" },
+		{ "{\"a\":1,\"b\":true,\"c\":null,\"d\":-1.5}", "a=1 b=true c=null d=-1.5" },
+		{ "{\"a\":\"x\",\"b\":\"\"}", "a=x b=\"\"" },
+		{ "{\"a\":\"x y\",\"b\":\"k=v\",\"c\":\"{,}\"}", "a=\"x y\" b=\"k=v\" c={,}" },
+		{ "{\"a\":\"\\\"\\\\\",\"b\":\"\\u0001\"}", "a=\"\\\"\\\\\" b=\"\\u0001\"" },
+		{ "{\"a\":[1,\"],\"],\"b\":{\"c\":{}},\"d\":2}",
+			"a=\"[1,\\\"],\\\"]\" b=\"{\\\"c\\\":{}}\" d=2" },
+		{ "{\"a\":\"\xc3\xa4\"}", "a=\"\xc3\xa4\"" },
+	};
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct buf out = { 0 };
+		buf_add_str(&out, "");
+		logfmt_add_json(&out, rows[i].json, strlen(rows[i].json));
+		assert_string_equal(out.data != NULL ? out.data : "", rows[i].logfmt);
+		buf_clear(&out);
+	}
 }
 
 /* --- network --- */
@@ -600,6 +634,7 @@ int main(void)
 		cmocka_unit_test(instants_are_written),
 		cmocka_unit_test(beats_are_absolute),
 		cmocka_unit_test(log_lines_cannot_be_forged),
+		cmocka_unit_test(logfmt_is_made_of_json),
 		cmocka_unit_test(networks_hold),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

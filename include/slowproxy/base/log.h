@@ -16,10 +16,12 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
 extern const char *const log_level_names[]; /* "error", "warn", "info", "debug", NULL */
 
+enum log_form { LOG_PLAIN, LOG_JSON, LOG_LOGFMT };
+
 struct log_settings {
 	enum log_level level;
-	bool json;        /* JSON lines as in the slow log; else "level role: sentence" */
-	const char *role; /* "parent", "proxy", "sampler"; a literal, kept by address */
+	enum log_form form; /* JSON or logfmt as in the slow log; else "level role: sentence" */
+	const char *role;   /* "parent", "proxy", "sampler"; a literal, kept by address */
 	const char *service;
 	/* Takes a whole line, newline included; lent for the call. NULL: write(2) to stderr. */
 	void (*sink)(void *context, const char *line, size_t len);
