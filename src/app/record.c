@@ -7,9 +7,6 @@
  */
 #include "record.h"
 
-#include <errno.h>
-#include <getopt.h>
-#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,25 +19,13 @@
 #include <slowproxy/base/clock.h>
 
 #include "arguments.h"
+#include "attach.h"
 #include "formats.h"
 #include "launch.h"
+#include "record_options.h"
 #include "recording.h"
 
-enum { RATE_DEFAULT = 100, RATE_MAX = 10000 };
-
-static const uint64_t start_patience_ns = 10 * NS_PER_S, start_step_ns = 2 * NS_PER_MS,
-		      progress_every_ns = 250 * NS_PER_MS;
-
-struct record_options {
-	pid_t pid;
-	char **command; /* NULL: none */
-	const char *output;
-	const struct format *format;
-	uint64_t duration_ns; /* 0: until Ctrl-C */
-	uint32_t rate_hz;
-	bool threads, help;
-	struct recording_wants wants;
-};
+static const uint64_t start_step_ns = 2 * NS_PER_MS, progress_every_ns = 250 * NS_PER_MS;
 
 struct record_run {
 	const struct record_options *o;
@@ -51,153 +36,6 @@ struct record_run {
 	sigset_t signals; /* blocked, and taken while waiting */
 	bool interrupted, target_ended;
 };
-
-static const char usage[] =
-	"Usage: slowproxy record --pid PID -o FILE [options]\n"
-	"       slowproxy record -o FILE [options] -- python app.py\n"
-	"\n"
-	"Looks at a running Python process many times a second, without stopping it, and writes down where its time went.\n"
-	"\n"
-	"  -p, --pid PID            the process\n"
-	"  -o, --output FILE        - is standard output; default: a name made of process and time\n"
-	"  -f, --format FORMAT      one of those below; default: as the name of FILE ends, else flamegraph\n"
-	"  -d, --duration SECONDS   default: until Ctrl-C, or the end of the process\n"
-	"  -r, --rate RATE          looks per second, 1 to 10000; default 100\n"
-	"  -t, --threads            stacks of each thread apart\n"
-	"  -g, --gil                only the thread that holds the GIL\n"
-	"  -i, --idle               also threads that wait: for a socket, a lock, the GIL, for work\n"
-	"      --tasks              also suspended asyncio tasks, each with what it awaits\n"
-	"  -F, --function           a function is one frame, not one for each line\n"
-	"      --nolineno           no line numbers\n"
-	"      --full-filenames     whole paths; default: from the package on\n"
-	"      --nonblocking        accepted, and always so: the process is never stopped\n";
-
-enum { OPTION_NOLINENO = 256, OPTION_FULL_FILENAMES, OPTION_TASKS, OPTION_NONBLOCKING };
-
-static const struct option known[] = {
-	{ "pid", required_argument, NULL, 'p' },
-	{ "output", required_argument, NULL, 'o' },
-	{ "format", required_argument, NULL, 'f' },
-	{ "duration", required_argument, NULL, 'd' },
-	{ "rate", required_argument, NULL, 'r' },
-	{ "threads", no_argument, NULL, 't' },
-	{ "gil", no_argument, NULL, 'g' },
-	{ "idle", no_argument, NULL, 'i' },
-	{ "tasks", no_argument, NULL, OPTION_TASKS },
-	{ "function", no_argument, NULL, 'F' },
-	{ "nolineno", no_argument, NULL, OPTION_NOLINENO },
-	{ "full-filenames", no_argument, NULL, OPTION_FULL_FILENAMES },
-	{ "nonblocking", no_argument, NULL, OPTION_NONBLOCKING },
-	{ "help", no_argument, NULL, 'h' },
-	{ 0 },
-};
-
-static void usage_print(FILE *out)
-{
-	fprintf(out, "%s\nFormats: ", usage);
-	formats_list(out);
-	fputs(".\n", out);
-}
-
-static bool refuse(const char *value, const char *sentence)
-{
-	fprintf(stderr, "slowproxy record: %s: %s\n", value, sentence);
-	return false;
-}
-
-/* "unlimited" is py-spy's word for what happens anyway. */
-static bool duration_take(const char *text, struct record_options *o)
-{
-	char *end;
-	double seconds = strtod(text, &end);
-	if (strcmp(text, "unlimited") == 0)
-		return true;
-	if (end == text || *end != '\0' || !isfinite(seconds) || seconds <= 0 || seconds > 1e8)
-		return refuse(text, "is not a number of seconds");
-	o->duration_ns = (uint64_t)(seconds * (double)NS_PER_S);
-	return true;
-}
-
-static bool rate_take(const char *text, struct record_options *o)
-{
-	char *end;
-	long rate = strtol(text, &end, 10);
-	if (end == text || *end != '\0' || rate < 1 || rate > RATE_MAX)
-		return refuse(text, "is not a rate from 1 to 10000 looks a second");
-	o->rate_hz = (uint32_t)rate;
-	return true;
-}
-
-static bool value_take(int c, struct record_options *o)
-{
-	switch (c) {
-	case 'p':
-		o->pid = pid_parse(optarg);
-		return o->pid != 0 || refuse(optarg, "is not a process id");
-	case 'f':
-		o->format = format_of_name(optarg);
-		return o->format != NULL || refuse(optarg, "is not a format we write");
-	case 'd':
-		return duration_take(optarg, o);
-	case 'r':
-		return rate_take(optarg, o);
-	case 'o':
-		o->output = optarg;
-		return true;
-	default:
-		return false;
-	}
-}
-
-static bool *flag_of(int c, struct record_options *o)
-{
-	switch (c) {
-	case 't':
-		return &o->threads;
-	case 'g':
-		return &o->wants.gil;
-	case 'i':
-		return &o->wants.idle;
-	case 'F':
-		return &o->wants.functions;
-	case 'h':
-		return &o->help;
-	case OPTION_TASKS:
-		return &o->wants.tasks;
-	case OPTION_NOLINENO:
-		return &o->wants.no_lines;
-	case OPTION_FULL_FILENAMES:
-		return &o->wants.full_filenames;
-	default:
-		return NULL;
-	}
-}
-
-static bool options_take(int argc, char **argv, struct record_options *o)
-{
-	*o = (struct record_options){ .rate_hz = RATE_DEFAULT };
-	optind = 0;
-	for (int c; (c = getopt_long(argc, argv, "+p:o:f:d:r:tgiFh", known, NULL)) != -1;) {
-		bool *flag = flag_of(c, o);
-		if (flag != NULL)
-			*flag = true;
-		else if (c != OPTION_NONBLOCKING && !value_take(c, o))
-			return false;
-	}
-	if (o->help)
-		return true;
-	if (optind < argc)
-		o->command = argv + optind;
-	if ((o->pid == 0) == (o->command == NULL)) {
-		fputs("slowproxy record: which process? Either --pid PID or -- COMMAND\n", stderr);
-		return false;
-	}
-	if (o->format == NULL)
-		o->format = format_of_file(o->output);
-	o->wants.full_filenames |= o->format->full_filenames;
-	o->wants.functions |= o->format->functions;
-	return true;
-}
 
 /* "4711-2026-11-23T010203.svg" or "app.py-...". */
 static char *output_name(const struct record_options *o)
@@ -232,24 +70,18 @@ static void wait_until(struct record_run *r, uint64_t until_ns)
 	} while (!r->interrupted && left != 0);
 }
 
-/* A child may be no Python yet, or be on its way to become one. */
-static bool is_worth_waiting(enum py_result result)
-{
-	return result == PY_NOT_PYTHON || result == PY_NOT_READY || result == PY_UNREADABLE;
-}
-
-static bool attach(struct record_run *r)
+static bool begin(struct record_run *r)
 {
 	struct buf why = { 0 };
 	struct py_process *python = NULL;
 	pid_t pid = r->launch.pid != 0 ? r->launch.pid : r->o->pid;
-	uint64_t give_up_ns = clock_now_ns() + start_patience_ns;
+	uint64_t asked_ns = clock_now_ns();
 	enum py_result result;
 	for (;;) {
 		buf_reset(&why);
 		result = py_process_open(pid, &python, &why);
-		if (r->launch.pid == 0 || !is_worth_waiting(result) || r->interrupted ||
-			launch_ended(&r->launch) || clock_now_ns() >= give_up_ns)
+		if (result == PY_OK || r->interrupted || launch_ended(&r->launch) ||
+			!attach_worth_again(result, pid, r->launch.pid != 0, clock_now_ns() - asked_ns))
 			break;
 		wait_until(r, clock_now_ns() + start_step_ns);
 	}
@@ -388,7 +220,7 @@ static bool record(const struct record_options *o, const char *output)
 	signals_block(&r);
 	if (o->command != NULL && !launch_start(&r.launch, o->command, "record"))
 		return false;
-	bool good = attach(&r);
+	bool good = begin(&r);
 	if (good) {
 		look_until_the_end(&r);
 		good = profile_to_file(&r, output);
@@ -408,12 +240,12 @@ static bool record(const struct record_options *o, const char *output)
 int record_main(int argc, char **argv)
 {
 	struct record_options options;
-	if (!options_take(argc, argv, &options)) {
-		usage_print(stderr);
+	if (!record_options_take(argc, argv, &options)) {
+		record_usage_print(stderr);
 		return EXIT_USAGE;
 	}
 	if (options.help) {
-		usage_print(stdout);
+		record_usage_print(stdout);
 		return EXIT_SUCCESS;
 	}
 	char *output = options.output != NULL ? xstrdup(options.output) : output_name(&options);

@@ -1,11 +1,13 @@
 """slowproxy dump: the stacks of a process, now."""
 import json
+import os
+import pty
 import subprocess
 import threading
 
 import pytest
 
-from objects import BINARY, Client, until
+from objects import APPS, BINARY, PYTHON, Client, Process, line_of, until
 
 
 def dump(pid, *options):
@@ -37,6 +39,59 @@ def test_dump_as_json(demo_app):
     run = dump(demo_app.pid, "--json")
     assert run.returncode == 0, run.stderr
     assert json.loads(run.stdout)
+
+
+AWAITS = APPS / "awaits.py"
+
+
+@pytest.fixture
+def awaits(folder):
+    process = Process("awaits", [PYTHON, AWAITS], folder)
+    until(lambda: "ready" in process.output(), "the tasks to be suspended")
+    return process
+
+
+def test_who_awaits_whom(awaits):
+    """Each task is there with its await chain, whom it awaits and who awaits it; in JSON tasks are told apart by their ids."""
+    text = dump(awaits.pid).stdout
+    blocks = {block.split('"')[1]: block for block in text.split("\n\n") if block.startswith("Task ")}
+    assert blocks["first"].startswith('Task "first" (suspended), awaited by "parent"\n'), text
+    assert set(blocks["parent"].splitlines()[0].removeprefix('Task "parent" (suspended), awaits ').split(", ")) >= {'"first"', '"second"'}
+    chain = [line.split(" (")[0].strip() for line in blocks["first"].splitlines()[1:]]
+    assert chain == ["sleep", "deep", "chain"]
+    assert f"chain ({AWAITS}:{line_of(AWAITS, 'await deep()')})" in blocks["first"]
+    document = json.loads(dump(awaits.pid, "-j").stdout)
+    tasks = {task["name"]: task for task in document["tasks"]}
+    assert tasks["first"]["awaited_by"] == tasks["second"]["awaited_by"] == tasks["parent"]["id"] != tasks["first"]["id"]
+    assert tasks["lonely"]["awaited_by"] is None
+    assert document["threads"][0]["state"] == "idle" and document["threads"][0]["runs_event_loop"]
+
+
+def test_colours_are_for_terminals(awaits):
+    """On a terminal there are colours, unless NO_COLOR is set; a pipe gets none."""
+    def on_a_terminal(**environment):
+        ours, theirs = pty.openpty()
+        run = subprocess.Popen([BINARY, "dump", "-p", str(awaits.pid)], stdout=theirs, env={**os.environ, "TERM": "xterm", **environment})
+        os.close(theirs)
+        text = b""
+        try:
+            while part := os.read(ours, 65536):
+                text += part
+        except OSError:  # EIO: the other side is closed
+            pass
+        os.close(ours)
+        assert run.wait(20) == 0
+        return text.decode()
+
+    assert "\033[" in on_a_terminal(NO_COLOR="") and "\033[" not in on_a_terminal(NO_COLOR="1")
+    assert "\033[" not in dump(awaits.pid).stdout
+
+
+def test_names_do_not_steer_the_terminal(folder):
+    """A thread or task whose name holds control characters is shown with these escaped."""
+    process = Process("hostile", [PYTHON, "-c", "import threading, time\nthreading.current_thread().name = 'a\\x1b]0;b\\x07'\nprint('ready', flush=True)\ntime.sleep(60)"], folder)
+    until(lambda: "ready" in process.output(), "the thread to have its name")
+    assert '"a\\x1b]0;b\\x07"' in dump(process.pid).stdout
 
 
 def test_dump_of_what_is_not_there():

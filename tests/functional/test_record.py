@@ -238,11 +238,25 @@ def test_ctrl_c_ends_and_writes(target, folder):
     recording = subprocess.Popen([BINARY, "record", "-p", str(target.pid), "-o", file, "-f", "raw", "-r", "1000"], stderr=subprocess.PIPE, text=True)
     status = pathlib.Path(f"/proc/{recording.pid}/status")
     blocked = lambda: int(re.search(r"SigBlk:\s*(\w+)", status.read_text()).group(1), 16)
-    until(lambda: blocked() & 1 << (signal.SIGINT - 1), "record listens for INT")
+    goes_on = lambda: recording.poll() is None or pytest.fail(f"record ended with {recording.returncode}: {recording.stderr.read()}")
+    until(lambda: goes_on() and blocked() & 1 << (signal.SIGINT - 1), "record listens for INT")
     recording.send_signal(signal.SIGINT)
     _, errors = recording.communicate(timeout=30)
     assert recording.returncode == 0 and SUMMARY.search(errors) and file.exists(), errors
     assert target.poll() is None
+
+
+def test_young_processes_are_read(folder):
+    """Whoever looks at a process in its first moments, again and again, is never told that it makes no sense."""
+    for number in range(12):
+        young = subprocess.Popen([PYTHON, TARGET], stdout=subprocess.DEVNULL)
+        try:
+            run = record("--pid", young.pid, "-d", 0.05, "-o", "-", "-f", "raw") if number % 2 else \
+                subprocess.run([BINARY, "dump", "-p", str(young.pid)], capture_output=True, text=True, timeout=20)
+            assert run.returncode == 0, run.stderr
+        finally:
+            young.kill()
+            young.wait()
 
 
 def test_a_target_that_dies_leaves_what_there_is(folder):
