@@ -152,6 +152,9 @@ void config_free(struct config *c);
  * stand alone. On false, suggestion (may be NULL) is the nearest key's name. For the command line. */
 bool config_key_known(const char *name, bool *is_boolean, const char **suggestion);
 
+/* Whether nobody has set the key. */
+bool config_is_default(const struct config *c, const char *key);
+
 /* The threshold that counts for this request: first matching row of slow.routes, else slow.threshold. path has no query. */
 uint64_t config_slow_threshold_ns(const struct config *c, const char *method, const char *path);
 

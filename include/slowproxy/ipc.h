@@ -25,6 +25,9 @@ struct ipc_fd {
 /* fork and exec of /proc/self/exe with argv (NULL-terminated) and only these descriptors besides 0, 1, 2; all signals
  * unblocked. The descriptors stay ours too. Returns once the exec has happened. -1: errno, also of a failed exec. */
 MUST_CHECK pid_t ipc_spawn(char *const argv[], const struct ipc_fd *fds, size_t fd_count);
+/* The same for any program (found as the shell finds it), from a process of one thread; prepare runs in the child, before. */
+MUST_CHECK pid_t ipc_spawn_program(const char *file, char *const argv[], const struct ipc_fd *fds,
+	size_t fd_count, void (*prepare)(void *context), void *context);
 
 /* --- sending and receiving whole datagrams --- */
 enum ipc_result {

@@ -76,6 +76,9 @@ void lookup_free(struct lookup *lookup);
  * -1 with the reason in why. For the parent, before any loop. */
 MUST_CHECK int net_listen(bool is_unix, const char *host, uint16_t port, bool reuse_port, struct buf *why);
 
+/* Whether the listening socket fd is at this address; port 0: at any port of it. */
+bool net_listens_on(int fd, bool is_unix, const char *host, uint16_t port);
+
 /* --- stream --- */
 struct stream;
 

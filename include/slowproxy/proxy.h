@@ -33,8 +33,9 @@ struct proxy;
 
 /* config outlives the proxy. */
 struct proxy *proxy_new(struct loop *l, const struct config *config, const struct proxy_observer *observer);
-/* Accepts on fd, a listening socket, and takes it. May be called several times. */
-void proxy_listen(struct proxy *p, int fd);
+/* Accepts on fd, a listening socket, and takes it. May be called several times. lent: a service manager holds it too, and
+ * connections may wait in it when we are gone. */
+void proxy_listen(struct proxy *p, int fd, bool lent);
 /* The end is near: from now on each answer says Connection: close. All else goes on as before. */
 void proxy_announce_end(struct proxy *p);
 
@@ -42,11 +43,9 @@ enum proxy_drain_how {
 	/* Somebody else goes on accepting on these sockets. Clients at rest may ask once more or time out, so that no request
 	 * meets a closing connection; there is no bound. */
 	PROXY_DRAIN_PATIENTLY,
-	/* Nobody else does: new connections are refused, those made already are accepted; whoever asks within a moment is
-	 * answered, with Connection: close; what runs when the time is over is cut. */
+	/* Nobody else does: new connections are refused (but on sockets that are lent), those made already are accepted; whoever
+	 * asks within a moment is answered, with Connection: close; what runs when the time is over is cut. */
 	PROXY_DRAIN_CLOSING_DOORS,
-	/* The same, but connections that come later may wait in the sockets for whoever holds them. */
-	PROXY_DRAIN_LEAVING_DOORS,
 };
 /* Stops accepting. drained(context) comes once, from the loop, when no client is left. within_ns 0: no bound. */
 void proxy_drain(struct proxy *p, enum proxy_drain_how how, uint64_t within_ns,

@@ -2,7 +2,6 @@
 #include "family.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +13,6 @@
 #include <slowproxy/base/clock.h>
 #include <slowproxy/base/log.h>
 #include <slowproxy/ipc.h>
-#include <slowproxy/net.h>
 
 #include "roles.h"
 
@@ -25,71 +23,6 @@ static const uint64_t backoff_last_ns = 5 * NS_PER_S;
 static const uint64_t steady_ns = 10 * NS_PER_S;       /* a child that lived this long was well */
 static const uint64_t kill_grace_ns = 3 * NS_PER_S;    /* from asking a child to end to ending it */
 static const uint64_t silence_grace_ns = 2 * NS_PER_S; /* a sampler younger than this is not judged */
-
-/* --- listening sockets --- */
-
-/* Sockets per address: one for each loop; after a reload that takes loops away as many as before, because connections wait
- * in each of them. */
-static size_t sockets_of(const struct family *f)
-{
-	return f->listener_count / f->config->listen.count;
-}
-
-static size_t sockets_wanted(const struct config *c, const struct family *old)
-{
-	return old != NULL ? MAX(c->workers, sockets_of(old)) : c->workers;
-}
-
-static int descriptor_again(int fd)
-{
-	return fcntl(fd, F_DUPFD_CLOEXEC, 3);
-}
-
-/* The n-th socket that the old family has on this address, as a descriptor of our own; -1: it has none. The kernel gives an
- * address to further sockets only if the first one allowed it: where there are too few, loops share them. */
-static int listener_inherit(const struct family *old, const struct config_address *a, size_t n)
-{
-	if (old == NULL)
-		return -1;
-	const struct config_addresses *theirs = &old->config->listen;
-	for (size_t i = 0; i < theirs->count; i++)
-		if (strcmp(theirs->items[i].text, a->text) == 0)
-			return descriptor_again(old->listeners[n % sockets_of(old) * theirs->count + i]);
-	return -1;
-}
-
-static bool listeners_open(struct family *f, const struct family *old)
-{
-	const struct config *c = f->config;
-	size_t addresses = c->listen.count, count = sockets_wanted(c, old) * addresses;
-	f->listeners = xcalloc(count, sizeof *f->listeners);
-	for (size_t i = 0; i < count; i++) {
-		const struct config_address *a = &c->listen.items[i % addresses];
-		size_t fresh =
-			a->is_unix ? 1 : MAX(c->workers, 1u); /* a path has one socket: the loops share it */
-		struct buf why = { 0 };
-		int fd = listener_inherit(old, a, i / addresses);
-		if (fd < 0 && i / addresses >= fresh)
-			fd = descriptor_again(
-				f->listeners[i / addresses % fresh * addresses + i % addresses]);
-		if (fd < 0)
-			fd = net_listen(a->is_unix, a->host, a->port, c->workers > 1, &why);
-		if (fd < 0) {
-			log_error("cannot listen on %s", why.data);
-			buf_clear(&why);
-			return false;
-		}
-		f->listeners[f->listener_count++] = fd;
-	}
-	return true;
-}
-
-static void listeners_close(struct family *f)
-{
-	for (size_t i = 0; i < f->listener_count; i++)
-		close(f->listeners[i]);
-	f->listener_count = 0;
-}
 
 /* --- birth and death --- */
 
@@ -105,7 +38,7 @@ static int memfd_of(const struct buf *yaml)
 }
 
 struct family *family_new(
-	char *const *argv, struct config *config, const struct buf *yaml, const struct family *old)
+	char *const *argv, struct config *config, const struct buf *yaml, const struct sockets *before)
 {
 	struct family *f = xcalloc(1, sizeof *f);
 	f->argv = argv;
@@ -114,7 +47,7 @@ struct family *family_new(
 	f->proxy.role = "proxy";
 	f->sampler.role = "sampler";
 	f->config_fd = memfd_of(yaml);
-	if (f->config_fd < 0 || !listeners_open(f, old)) {
+	if (f->config_fd < 0 || !sockets_open(&f->sockets, config, before)) {
 		family_free(f);
 		return NULL;
 	}
@@ -123,8 +56,7 @@ struct family *family_new(
 
 void family_free(struct family *f)
 {
-	listeners_close(f);
-	free(f->listeners);
+	sockets_close(&f->sockets);
 	if (f->control >= 0)
 		close(f->control);
 	if (f->config_fd >= 0)
@@ -219,16 +151,19 @@ static bool proxy_start(struct family *f, channel_pair *pairs)
 		log_error("cannot open a channel to the proxy: %s", strerror(errno));
 		return false;
 	}
-	size_t count = 2 + channels + f->listener_count;
+	size_t listeners = sockets_count(&f->sockets), count = 2 + channels + listeners;
 	struct ipc_fd *fds = xcalloc(count, sizeof *fds);
 	fds[0] = (struct ipc_fd){ f->config_fd, FD_CONFIG };
 	fds[1] = (struct ipc_fd){ control[1], FD_CONTROL };
 	for (size_t i = 0; i < channels; i++)
 		fds[2 + i] = (struct ipc_fd){ pairs[i][0], FD_PROXY_CHANNELS + (int)i };
-	for (size_t i = 0; i < f->listener_count; i++)
+	for (size_t i = 0; i < listeners; i++)
 		fds[2 + channels + i] =
-			(struct ipc_fd){ f->listeners[i], FD_PROXY_CHANNELS + (int)(channels + i) };
-	bool started = role_spawn(f, &f->proxy, fds, count);
+			(struct ipc_fd){ f->sockets.fds[i], FD_PROXY_CHANNELS + (int)(channels + i) };
+	/* Waits for it in the channel. */
+	struct control_message m = { .type = CONTROL_SOCKETS,
+		.sockets = { (uint32_t)f->sockets.row_count, (uint32_t)sockets_lent_from(&f->sockets) } };
+	bool started = ipc_send(control[0], &m, sizeof m) == IPC_OK && role_spawn(f, &f->proxy, fds, count);
 	free(fds);
 	close(control[1]);
 	if (started)
@@ -266,7 +201,7 @@ static void sampler_restart(struct family *f)
 	}
 	bool started = sampler_start(f, pairs);
 	for (uint32_t i = 0; started && i < f->config->workers; i++) {
-		struct control_message m = { CONTROL_CHANNEL, i };
+		struct control_message m = { .type = CONTROL_CHANNEL, .worker = i };
 		if (ipc_send_fd(f->control, &m, sizeof m, pairs[i][0]) != IPC_OK)
 			log_warn("loop %u of the proxy could not be given its channel to the new sampler", i);
 	}
@@ -354,6 +289,7 @@ void family_hear(struct family *f)
 	enum ipc_result r;
 	while ((r = ipc_receive(f->control, &m, &len, NULL)) == IPC_OK) {
 		uint64_t age_ns = clock_now_ns() - f->sampler.started_ns;
+		f->ready |= len == sizeof m && m.type == CONTROL_READY;
 		bool silent = len == sizeof m && m.type == CONTROL_SAMPLER_SILENT;
 		if (silent && f->sampler.pid != 0 && age_ns > silence_grace_ns) {
 			log_warn("the sampler does not answer: starting it anew");
@@ -417,7 +353,7 @@ static void leave(struct family *f, enum family_state state, int signal, uint64_
 {
 	f->state = state;
 	f->give_up_at_ns = within_ns ? clock_now_ns() + within_ns : 0;
-	listeners_close(f);
+	sockets_close(&f->sockets);
 	if (f->proxy.pid != 0)
 		kill(f->proxy.pid, signal);
 	end_if_empty(f);

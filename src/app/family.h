@@ -1,7 +1,7 @@
 /* family.h - one generation of children: a proxy, its sampler, and the configuration both were born with.
  *
  *   family ─┬─ config, its bytes in a memfd
- *           ├─ listeners      kept here, so a proxy that ends takes no queued connection with it
+ *           ├─ sockets        kept here, so a proxy that ends takes no queued connection with it
  *           ├─ proxy          ends: a new one is started, and the sampler with it (their channels were its)
  *           └─ sampler        ends: a new one is started; the proxy's traffic does not notice
  *
@@ -19,6 +19,8 @@
 #include <slowproxy/base/buf.h>
 #include <slowproxy/base/list.h>
 #include <slowproxy/config.h>
+
+#include "sockets.h"
 
 struct child {
 	const char *role;
@@ -41,18 +43,18 @@ struct family {
 	char *const *argv; /* of the whole program; lent */
 	struct config *config;
 	int config_fd;
-	int *listeners; /* [workers, or more: see sockets_of][addresses] */
-	size_t listener_count;
+	struct sockets sockets;
 	int control; /* to the proxy; -1 while it is down */
 	struct child proxy, sampler;
 	uint64_t give_up_at_ns; /* 0: no bound */
+	bool ready;             /* its proxy has said once that it accepts */
 	bool cannot_start;      /* the proxy said that it cannot run with this configuration */
 };
 
-/* Takes config. yaml is copied into a memfd. Listening sockets that `old` (or NULL) has on the same addresses are shared. NULL when
- * an address cannot be listened on: the error is logged, config is freed. */
+/* Takes config. yaml is copied into a memfd. Listening sockets that are in `before` (or NULL) are shared. NULL when an address
+ * cannot be listened on: the error is logged, config is freed. */
 struct family *family_new(
-	char *const *argv, struct config *config, const struct buf *yaml, const struct family *old);
+	char *const *argv, struct config *config, const struct buf *yaml, const struct sockets *before);
 void family_free(struct family *f); /* an ended one */
 
 /* Starts both children; what fails is tried again later by family_tick. */

@@ -1,6 +1,10 @@
 /* parent.c - the process a person starts: reads the configuration, keeps the families going, passes signals on.
  *
- * It carries no traffic and reads no memory. HUP makes a new family from the new configuration; the old one retires.
+ * It carries no traffic and reads no memory.
+ *
+ *   HUP    a new family from the new configuration -> ready -> the old one retires
+ *   USR2   a new parent from the new binary        -> ready -> all our families retire, and we end with the last (upgrade.h)
+ *   TERM   drain; a second one, and INT: end at once
  */
 #include "roles.h"
 
@@ -21,6 +25,8 @@
 #include <slowproxy/base/log.h>
 
 #include "family.h"
+#include "notify.h"
+#include "upgrade.h"
 
 extern char **environ;
 
@@ -29,12 +35,20 @@ enum {
 	FAMILIES_MAX = 16 /* retiring ones; the oldest is cut when there are more */
 };
 
+/* A reload that comes while the last one is not ready yet waits for that, but not for ever: it may be what mends it. */
+static const uint64_t reload_patience_ns = 3 * NS_PER_S;
+
 struct parent {
 	const struct options *options;
 	char *const *argv;
 	int signal_fd;
 	struct list families; /* the serving one is last */
 	size_t family_count;
+	struct sockets handed_over; /* at our start; the first family takes them */
+	struct predecessor predecessor;
+	struct upgrade upgrade;
+	uint64_t reload_at_ns; /* 0: none is waiting */
+	bool ready;            /* a family has accepted */
 	bool stopping;
 	int status;
 };
@@ -152,7 +166,8 @@ static struct family *serving(const struct parent *p)
 /* Takes config. false: it cannot listen; nothing has changed. */
 static bool family_add(struct parent *p, struct config *config, const struct buf *yaml)
 {
-	struct family *f = family_new(p->argv, config, yaml, serving(p));
+	const struct family *before = serving(p);
+	struct family *f = family_new(p->argv, config, yaml, before ? &before->sockets : &p->handed_over);
 	if (f == NULL)
 		return false;
 	list_push_back(&p->families, &f->node);
@@ -164,38 +179,112 @@ static bool family_add(struct parent *p, struct config *config, const struct buf
 static void reload(struct parent *p)
 {
 	struct buf yaml = { 0 }, errors = { 0 };
-	struct family *old = serving(p);
+	p->reload_at_ns = 0;
+	notify_reloading();
 	struct config *config = config_from(p->options, &yaml, &errors);
 
 	if (config == NULL) {
 		log_each_line(&errors);
 		log_error("reload: the configuration has errors; the one in use stays");
+		notify("READY=1\nSTATUS=reload failed: the configuration has errors; the one before is in use");
 	} else {
 		directory_prepare(config);
-		if (!family_add(p, config, &yaml)) {
-			log_error("reload: the configuration in use stays");
-		} else {
+		if (family_add(p, config, &yaml)) {
 			log_as_parent(config);
-			if (old != NULL)
-				family_retire(old);
-			if (p->family_count > FAMILIES_MAX)
-				family_drain(LIST_ENTRY(list_first(&p->families), struct family, node));
-			log_info(
-				"reload: new requests see the new configuration; old ones end under the old one");
+		} else {
+			log_error("reload: the configuration in use stays");
+			notify("READY=1\nSTATUS=reload failed: an address cannot be listened on; the configuration before is in use");
 		}
 	}
 	buf_clear(&yaml);
 	buf_clear(&errors);
 }
 
+static void reload_asked(struct parent *p)
+{
+	const struct family *newest = serving(p);
+	if (p->stopping || p->upgrade.state != UPGRADE_NONE) {
+		log_warn("reload: not now, %s",
+			p->stopping ? "we are stopping" : "the new binary reads the configuration");
+		return;
+	}
+	if (newest == NULL || newest->ready)
+		reload(p);
+	else if (p->reload_at_ns == 0)
+		p->reload_at_ns = clock_now_ns() + reload_patience_ns;
+}
+
+/* --- a family is ready: those before it are not needed any more --- */
+
+static void retire_before(struct parent *p, const struct family *successor)
+{
+	list_for_each_safe (node, &p->families) {
+		struct family *f = LIST_ENTRY(node, struct family, node);
+		if (f == successor)
+			break;
+		if (f->state == FAMILY_SERVING)
+			family_retire(f);
+	}
+	struct family *oldest = LIST_ENTRY(list_first(&p->families), struct family, node);
+	if (p->family_count > FAMILIES_MAX && oldest->state == FAMILY_RETIRING)
+		family_drain(oldest);
+}
+
+static void became_ready(struct parent *p, const struct family *f)
+{
+	if (p->ready)
+		log_info("reload: new requests see the new configuration; old ones end under the old one");
+	retire_before(p, f);
+	p->ready = true;
+	predecessor_tell_ready(&p->predecessor);
+	notify("READY=1\nMAINPID=%d\nSTATUS=forwarding to %s", (int)getpid(),
+		f->config->upstream.items[0].text);
+	if (p->reload_at_ns != 0)
+		reload(p);
+}
+
+static void hear(struct parent *p, struct family *f)
+{
+	bool was_ready = f->ready;
+	family_hear(f);
+	if (f->ready && !was_ready && f->state == FAMILY_SERVING)
+		became_ready(p, f);
+}
+
+/* --- a new binary --- */
+
+static void upgrade_asked(struct parent *p)
+{
+	if (getpid() == 1)
+		log_error(
+			"upgrade: we are process 1, whose end would be that of the container: start a new container instead");
+	else if (p->stopping || !p->ready || p->upgrade.state != UPGRADE_NONE || p->upgrade.pid > 0)
+		log_warn("upgrade: not now: we are starting, stopping, or upgrading already");
+	else
+		(void)upgrade_start(&p->upgrade, p->argv, &serving(p)->sockets);
+}
+
+static void upgrade_heard(struct parent *p)
+{
+	upgrade_hear(&p->upgrade);
+	if (p->upgrade.state != UPGRADE_DONE || p->stopping)
+		return;
+	log_info("upgrade: process %d is ready; this one ends with its last request", (int)p->upgrade.pid);
+	notify("MAINPID=%d\nREADY=1", (int)p->upgrade.pid);
+	retire_before(p, NULL);
+}
+
 static void reap(struct parent *p)
 {
 	int status;
 	pid_t pid;
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		if (upgrade_reap(&p->upgrade, pid, status))
+			continue;
 		list_for_each (node, &p->families)
 			if (family_reap(LIST_ENTRY(node, struct family, node), pid, status))
 				break;
+	}
 }
 
 /* A family that cannot start ends the program only when it is the only one. */
@@ -205,12 +294,15 @@ static void bury(struct parent *p)
 		struct family *f = LIST_ENTRY(node, struct family, node);
 		if (f->state != FAMILY_ENDED)
 			continue;
-		if (f->cannot_start) {
-			log_error("the proxy cannot run with this configuration: see above");
-			p->status = 1;
-		}
 		list_remove(&f->node);
 		p->family_count--;
+		if (f->cannot_start && list_empty(&p->families))
+			p->status = 1;
+		if (f->cannot_start)
+			log_error("the proxy cannot run with this configuration: see above%s",
+				p->status ? "" : "; the one before goes on");
+		if (f->cannot_start && p->status == 0)
+			notify("READY=1\nSTATUS=reload failed; the configuration before is in use");
 		if (serving(p) != NULL)
 			log_as_parent(serving(p)->config); /* the log's settings live in a configuration */
 		family_free(f);
@@ -222,6 +314,10 @@ static void bury(struct parent *p)
 /* The first TERM drains, everything after it ends at once. */
 static void stop(struct parent *p, bool gently)
 {
+	if (p->upgrade.state != UPGRADE_DONE)
+		notify("STOPPING=1");
+	if (p->upgrade.state == UPGRADE_STARTING && p->upgrade.pid > 0)
+		kill(p->upgrade.pid, gently ? SIGTERM : SIGINT); /* it was to take our place: nobody is */
 	list_for_each (node, &p->families) {
 		struct family *f = LIST_ENTRY(node, struct family, node);
 		if (gently && !p->stopping)
@@ -247,8 +343,10 @@ static void on_signals(struct parent *p)
 			stop(p, false);
 			break;
 		case SIGHUP:
-			if (!p->stopping)
-				reload(p);
+			reload_asked(p);
+			break;
+		case SIGUSR2:
+			upgrade_asked(p);
 			break;
 		case SIGUSR1:
 			list_for_each (node, &p->families)
@@ -269,15 +367,20 @@ static int until_ms(uint64_t when_ns, uint64_t now_ns)
 
 static void supervise(struct parent *p)
 {
-	struct pollfd fds[1 + FAMILIES_MAX + 2];
+	struct pollfd fds[2 + FAMILIES_MAX + 2];
 	struct family *heard[ARRAY_LEN(fds)];
 	for (;;) {
-		uint64_t now = clock_now_ns(), wake = UINT64_MAX;
-		nfds_t count = 1;
+		uint64_t now = clock_now_ns(), wake = upgrade_tick(&p->upgrade, now);
+		nfds_t count = 2;
 		bury(p);
 		if (list_empty(&p->families))
 			return;
+		if (p->reload_at_ns != 0 && now >= p->reload_at_ns && !p->stopping)
+			reload(p);
+		if (p->reload_at_ns != 0)
+			wake = MIN(wake, p->reload_at_ns);
 		fds[0] = (struct pollfd){ p->signal_fd, POLLIN, 0 };
+		fds[1] = (struct pollfd){ p->upgrade.report, POLLIN, 0 }; /* poll passes over -1 */
 		list_for_each (node, &p->families) {
 			struct family *f = LIST_ENTRY(node, struct family, node);
 			wake = MIN(wake, family_tick(f, now));
@@ -288,9 +391,11 @@ static void supervise(struct parent *p)
 		}
 		if (poll(fds, count, until_ms(wake, now)) < 0 && errno != EINTR)
 			abort();
-		for (nfds_t i = 1; i < count; i++)
+		for (nfds_t i = 2; i < count; i++)
 			if (fds[i].revents != 0)
-				family_hear(heard[i]);
+				hear(p, heard[i]);
+		if (fds[1].revents != 0)
+			upgrade_heard(p);
 		if (fds[0].revents != 0)
 			on_signals(p);
 	}
@@ -298,7 +403,7 @@ static void supervise(struct parent *p)
 
 static int signals_to_fd(void)
 {
-	static const int handled[] = { SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGUSR1 };
+	static const int handled[] = { SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2 };
 	sigset_t set;
 	sigemptyset(&set);
 	for (size_t i = 0; i < ARRAY_LEN(handled); i++)
@@ -322,8 +427,13 @@ static int run(struct parent *p, struct config *config, const struct buf *yaml)
 	descriptors_raise();
 	directory_prepare(config);
 	list_init(&p->families);
+	p->upgrade.report = -1;
 	p->signal_fd = signals_to_fd();
-	if (!family_add(p, config, yaml))
+	predecessor_meet(&p->predecessor);
+	sockets_from_environment(&p->handed_over, &p->predecessor);
+	bool added = family_add(p, config, yaml);
+	sockets_close(&p->handed_over);
+	if (!added)
 		return 1;
 	supervise(p);
 	return p->status;

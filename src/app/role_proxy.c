@@ -48,9 +48,9 @@ struct proxy_role {
 	uint32_t threads_draining;
 	enum proxy_drain_how drain_how;
 	bool leaving, draining, retiring; /* leaving: TERM came; retiring: draining patiently */
-	bool sockets_lent;                /* somebody outside holds our listening sockets, too: systemd */
-	struct timer delay;               /* timeouts.drain_delay runs */
-	struct timer hurry;               /* TERM came while retiring: now there is a bound */
+	uint32_t socket_rows, lent_from;
+	struct timer delay; /* timeouts.drain_delay runs */
+	struct timer hurry; /* TERM came while retiring: now there is a bound */
 };
 
 /* --- the seams between the rooms: proxy -> capture -> report --- */
@@ -80,7 +80,7 @@ static void tell_parent_when_silent(void *context)
 	struct loop_thread *t = context;
 	/* Said again for as long as it is so: the parent does not judge a sampler that was only just started. */
 	if (capture_sampler_silent(t->capture)) {
-		struct control_message m = { CONTROL_SAMPLER_SILENT, t->index };
+		struct control_message m = { .type = CONTROL_SAMPLER_SILENT, .worker = t->index };
 		if (ipc_send(FD_CONTROL, &m, sizeof m) != IPC_OK)
 			log_debug("the parent could not be told that the sampler does not answer");
 	}
@@ -109,9 +109,9 @@ static void loop_thread_open(struct proxy_role *role, uint32_t index)
 	/* A set of sockets for each loop; more sets than loops go round. They are the last descriptors we were given, and
 	 * nothing else that listens may follow them. */
 	int first = FD_PROXY_CHANNELS + (c->capture.enabled ? (int)c->workers : 0);
-	for (int i = 0; is_listening(first + i); i++)
-		if ((size_t)i / c->listen.count % c->workers == index)
-			proxy_listen(t->proxy, first + i);
+	for (uint32_t i = 0; is_listening(first + (int)i); i++)
+		if (i / role->socket_rows % c->workers == index)
+			proxy_listen(t->proxy, first + (int)i, i % role->socket_rows >= role->lent_from);
 	timer_init(&t->watchdog, t->loop, tell_parent_when_silent, t);
 	if (c->capture.enabled)
 		timer_start(&t->watchdog, NS_PER_S);
@@ -183,7 +183,7 @@ static void hurry_over(void *context)
 static void delay_over(void *context)
 {
 	struct proxy_role *role = context;
-	drain(role, role->sockets_lent ? PROXY_DRAIN_LEAVING_DOORS : PROXY_DRAIN_CLOSING_DOORS);
+	drain(role, PROXY_DRAIN_CLOSING_DOORS);
 }
 
 static void loop_thread_announce_end(void *context)
@@ -290,6 +290,26 @@ static void on_control(void *context)
 	}
 }
 
+/* The parent's first message; it came before we were born. */
+static void sockets_learn(struct proxy_role *role)
+{
+	struct control_message m;
+	size_t len = sizeof m;
+	bool good = ipc_receive(FD_CONTROL, &m, &len, NULL) == IPC_OK && len == sizeof m &&
+		    m.type == CONTROL_SOCKETS && m.sockets.rows != 0;
+	if (!good)
+		abort();
+	role->socket_rows = m.sockets.rows;
+	role->lent_from = m.sockets.lent_from;
+}
+
+static void tell_parent_ready(void)
+{
+	struct control_message m = { .type = CONTROL_READY };
+	if (ipc_send(FD_CONTROL, &m, sizeof m) != IPC_OK)
+		log_warn("the parent could not be told that we are ready");
+}
+
 static int signals_to_fd(void)
 {
 	sigset_t set;
@@ -335,6 +355,7 @@ int proxy_role_run(const struct config *config)
 	timer_init(&role.hurry, role.loop, hurry_over, &role);
 	struct watch *signals = watch_new(role.loop, role.signal_fd, on_signal, &role);
 	struct watch *control = watch_new(role.loop, FD_CONTROL, on_control, &role);
+	sockets_learn(&role);
 	role.threads = xcalloc(config->workers, sizeof *role.threads);
 	for (uint32_t i = 0; i < config->workers; i++)
 		loop_thread_open(&role, i);
@@ -343,6 +364,7 @@ int proxy_role_run(const struct config *config)
 			abort();
 	log_info("ready: forwarding to %s, slow from %.3f s on", config->upstream.items[0].text,
 		(double)config->slow.threshold_ns / NS_PER_S);
+	tell_parent_ready();
 
 	loop_run(role.loop);
 

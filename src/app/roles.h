@@ -31,10 +31,15 @@ enum control_type {
 	CONTROL_CHANNEL =
 		1, /* parent -> proxy: the sampler's channel for loop `worker` comes with this message */
 	CONTROL_SAMPLER_SILENT, /* proxy -> parent: the sampler does not answer; start it anew */
+	CONTROL_SOCKETS,        /* parent -> proxy, the first: how the listening sockets are to be read */
+	CONTROL_READY,          /* proxy -> parent: it accepts */
 };
 struct control_message {
 	uint32_t type; /* enum control_type */
 	uint32_t worker;
+	struct {
+		uint32_t rows, lent_from; /* see sockets.h */
+	} sockets;
 };
 
 /* Each is the life of one process and returns its exit status. */

@@ -227,3 +227,10 @@ void config_print_reference(FILE *out)
 	buf_add_str(&v.out, reference_head);
 	visit_table(&v, out);
 }
+
+bool config_is_default(const struct config *c, const char *key)
+{
+	const struct config_private *own = c->private_;
+	const struct config_row *row = row_find(key);
+	return row != NULL && own->origins[row - config_rows].origin == ORIGIN_DEFAULT;
+}

@@ -47,14 +47,15 @@ static bool descriptors_arrange(const struct ipc_fd *fds, size_t count, int *up,
 }
 
 /* Between fork and exec: system calls only. */
-static void child_become(char *const argv[], const struct ipc_fd *fds, size_t count, int *up, int report)
+static void child_become(
+	const char *file, char *const argv[], const struct ipc_fd *fds, size_t count, int *up, int report)
 {
 	sigset_t none;
 	sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	int to = report;
 	if (descriptors_arrange(fds, count, up, &to))
-		execv("/proc/self/exe", argv);
+		execvp(file, argv);
 	int error = errno;
 	ssize_t ignored = write(to >= 0 ? to : report, &error, sizeof error);
 	(void)ignored;
@@ -62,6 +63,12 @@ static void child_become(char *const argv[], const struct ipc_fd *fds, size_t co
 }
 
 pid_t ipc_spawn(char *const argv[], const struct ipc_fd *fds, size_t fd_count)
+{
+	return ipc_spawn_program("/proc/self/exe", argv, fds, fd_count, NULL, NULL);
+}
+
+pid_t ipc_spawn_program(const char *file, char *const argv[], const struct ipc_fd *fds, size_t fd_count,
+	void (*prepare)(void *context), void *context)
 {
 	enum { FDS_MAX = 1024 };
 	int up[FDS_MAX];
@@ -73,8 +80,11 @@ pid_t ipc_spawn(char *const argv[], const struct ipc_fd *fds, size_t fd_count)
 	if (pipe2(report, O_CLOEXEC) != 0)
 		return -1;
 	pid_t pid = fork();
-	if (pid == 0)
-		child_become(argv, fds, fd_count, up, report[1]);
+	if (pid == 0) {
+		if (prepare != NULL)
+			prepare(context);
+		child_become(file, argv, fds, fd_count, up, report[1]);
+	}
 	int saved = errno;
 	close(report[1]);
 	if (pid > 0) {

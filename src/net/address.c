@@ -189,3 +189,41 @@ int net_listen(bool is_unix, const char *host, uint16_t port, bool reuse_port, s
 		buf_printf(why, "%s:%u: %s", host, port, strerror(error));
 	return fd;
 }
+
+static bool same_ip(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
+{
+	const struct sockaddr_in *a4 = (const void *)a, *b4 = (const void *)b;
+	const struct sockaddr_in6 *a6 = (const void *)a, *b6 = (const void *)b;
+	if (a->ss_family != b->ss_family)
+		return false;
+	if (a->ss_family == AF_INET)
+		return a4->sin_addr.s_addr == b4->sin_addr.s_addr;
+	return IN6_ARE_ADDR_EQUAL(&a6->sin6_addr, &b6->sin6_addr) && a6->sin6_scope_id == b6->sin6_scope_id;
+}
+
+static bool every_ip(const struct sockaddr_storage *a)
+{
+	if (a->ss_family == AF_INET)
+		return ((const struct sockaddr_in *)a)->sin_addr.s_addr == htonl(INADDR_ANY);
+	return IN6_IS_ADDR_UNSPECIFIED(&((const struct sockaddr_in6 *)a)->sin6_addr);
+}
+
+bool net_listens_on(int fd, bool is_unix, const char *host, uint16_t port)
+{
+	struct net_address at = { .len = sizeof at.storage }, wanted[1];
+	struct buf why = { 0 };
+	if (getsockname(fd, (struct sockaddr *)&at.storage, &at.len) != 0)
+		return false;
+	if (is_unix) {
+		const struct sockaddr_un *un = (const void *)&at.storage;
+		return at.storage.ss_family == AF_UNIX && at.len > offsetof(struct sockaddr_un, sun_path) &&
+		       strncmp(un->sun_path, host, sizeof un->sun_path) == 0;
+	}
+	if (!is_ip(&at) || (port != 0 && ((const struct sockaddr_in *)&at.storage)->sin_port != htons(port)))
+		return false; /* the port lies at the same place in both families */
+	if (host[0] == '\0')
+		return every_ip(&at.storage);
+	bool found = net_resolve(false, host, port, wanted, 1, &why) == 1;
+	buf_clear(&why);
+	return found && same_ip(&at.storage, &wanted[0].storage);
+}

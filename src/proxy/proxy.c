@@ -42,10 +42,11 @@ struct proxy *proxy_new(struct loop *l, const struct config *config, const struc
 	return p;
 }
 
-void proxy_listen(struct proxy *p, int fd)
+void proxy_listen(struct proxy *p, int fd, bool lent)
 {
 	struct listening *li = xcalloc(1, sizeof *li);
 	li->listener = listener_new(p->loop, fd, client_accepted, p);
+	li->lent = lent;
 	li->next = p->listening;
 	p->listening = li;
 }
@@ -113,7 +114,8 @@ void proxy_drain(struct proxy *p, enum proxy_drain_how how, uint64_t within_ns,
 	p->last_call = how != PROXY_DRAIN_PATIENTLY;
 	if (how == PROXY_DRAIN_CLOSING_DOORS)
 		for (struct listening *li = p->listening; li != NULL; li = li->next)
-			listener_close_door(li->listener);
+			if (!li->lent)
+				listener_close_door(li->listener);
 	if (within_ns != 0)
 		timer_start(&p->drain_timer, within_ns);
 	if (p->last_call)

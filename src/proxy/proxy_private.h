@@ -306,6 +306,7 @@ void request_id_new(char out[33]);
 struct listening {
 	struct listening *next;
 	struct listener *listener;
+	bool lent;
 };
 
 struct proxy {

@@ -462,7 +462,8 @@ class Load:
 class Proxy(Process):
     """slowproxy with a configuration made of the defaults below and what the test says."""
 
-    def __init__(self, folder, upstream, name="slowproxy", prefix=(), stdout=None, wait=True, binary=BINARY, **settings):
+    def __init__(self, folder, upstream, name="slowproxy", prefix=(), stdout=None, wait=True, binary=BINARY, env=None,
+                 pass_fds=(), **settings):
         self.folder = pathlib.Path(folder)
         self.listen = settings.pop("listen", None) or f"127.0.0.1:{free_port()}"
         self.profiles = self.folder / f"{name}-profiles"
@@ -478,7 +479,7 @@ class Proxy(Process):
         }
         self.config_path = self.folder / f"{name}.yaml"
         self.rewrite(**settings)
-        super().__init__(name, [*prefix, binary, "-c", self.config_path], folder, stdout=stdout)
+        super().__init__(name, [*prefix, binary, "-c", self.config_path], folder, env=env, stdout=stdout, pass_fds=pass_fds)
         self.client = Client(self.listen)
         if wait:
             try:

@@ -1,4 +1,5 @@
 /* net_test.c - proves what net.h promises: turns, timers, streams, connecting and accepting. Loopback only. */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -563,6 +564,32 @@ static void test_accept_survives_emfile(void **state)
 	listener_free(li);
 }
 
+/* A socket that was handed over is known by the address it listens on. */
+static void test_listens_on(void **state)
+{
+	struct buf why = { 0 };
+	(void)state;
+	int fd = net_listen(false, "127.0.0.1", 0, false, &why);
+	struct net_address at = address_of(fd);
+	uint16_t port = ntohs(((struct sockaddr_in *)&at.storage)->sin_port);
+	assert_true(net_listens_on(fd, false, "127.0.0.1", port));
+	assert_true(net_listens_on(fd, false, "127.0.0.1", 0));
+	assert_false(net_listens_on(fd, false, "127.0.0.1", (uint16_t)(port ^ 1)));
+	assert_false(net_listens_on(fd, false, "127.0.0.2", port));
+	assert_false(net_listens_on(fd, false, "", port));
+	assert_false(net_listens_on(fd, true, "/127.0.0.1", 0));
+	close(fd);
+	fd = net_listen(false, "", 0, false, &why);
+	assert_true(net_listens_on(fd, false, "", 0));
+	assert_false(net_listens_on(fd, false, "127.0.0.1", 0));
+	close(fd);
+	fd = net_listen(true, "/tmp/slowproxy-net-test.sock", 0, false, &why);
+	assert_true(net_listens_on(fd, true, "/tmp/slowproxy-net-test.sock", 0));
+	assert_false(net_listens_on(fd, true, "/tmp/slowproxy-net-test", 0));
+	close(fd);
+	unlink("/tmp/slowproxy-net-test.sock");
+}
+
 /* --- addresses --- */
 static void test_address_text(void **state)
 {
@@ -624,6 +651,7 @@ int main(void)
 		TEST(test_connect_and_accept),
 		TEST(test_connect_fails),
 		TEST(test_accept_survives_emfile),
+		TEST(test_listens_on),
 		TEST(test_address_text),
 		TEST(test_address_errors),
 	};

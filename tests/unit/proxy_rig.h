@@ -215,7 +215,7 @@ static inline struct rig *rig_new_beside(
 	rig->loop = loop_new();
 	struct proxy_observer observer = { rig_began, rig_ended, rig };
 	rig->proxy = proxy_new(rig->loop, rig->config, &observer);
-	proxy_listen(rig->proxy, listen_fd);
+	proxy_listen(rig->proxy, listen_fd, false);
 	pthread_create(&rig->thread, NULL, rig_thread, rig);
 	return rig;
 }
