@@ -90,7 +90,7 @@ static bool role_spawn(struct family *f, struct child *child, const struct ipc_f
 	return true;
 }
 
-static void start_later(struct child *child)
+void child_start_later(struct child *child)
 {
 	uint64_t now = clock_now_ns();
 	if (now - child->started_ns >= steady_ns || child->backoff_ns == 0)
@@ -138,7 +138,7 @@ static bool sampler_start(struct family *f, channel_pair *pairs)
 	bool started = role_spawn(f, &f->sampler, fds, workers + 1);
 	free(fds);
 	if (!started)
-		start_later(&f->sampler);
+		child_start_later(&f->sampler);
 	return started;
 }
 
@@ -177,11 +177,11 @@ void family_start(struct family *f)
 {
 	channel_pair *pairs = NULL;
 	if (f->config->capture.enabled && (pairs = channels_open(f)) == NULL) {
-		start_later(&f->proxy);
+		child_start_later(&f->proxy);
 		return;
 	}
 	if (!proxy_start(f, pairs))
-		start_later(&f->proxy);
+		child_start_later(&f->proxy);
 	else if (pairs != NULL)
 		(void)sampler_start(f, pairs); /* a failure has planned the next try */
 	if (pairs != NULL) {
@@ -196,7 +196,7 @@ static void sampler_restart(struct family *f)
 {
 	channel_pair *pairs = channels_open(f);
 	if (pairs == NULL) {
-		start_later(&f->sampler);
+		child_start_later(&f->sampler);
 		return;
 	}
 	bool started = sampler_start(f, pairs);
@@ -243,7 +243,7 @@ static void sampler_ended(struct family *f, int status)
 		log_error("the sampler cannot run here; the proxy goes on without captures");
 		return;
 	}
-	start_later(&f->sampler);
+	child_start_later(&f->sampler);
 	log_warn("the sampler %s; traffic is not affected; a new one starts in %.1f s", how,
 		(double)f->sampler.backoff_ns / NS_PER_S);
 }
@@ -266,7 +266,7 @@ static void proxy_ended(struct family *f, int status)
 		f->state = FAMILY_STOPPING;
 		return;
 	}
-	start_later(&f->proxy);
+	child_start_later(&f->proxy);
 	log_error("the proxy %s; a new one starts in %.1f s", how, (double)f->proxy.backoff_ns / NS_PER_S);
 }
 

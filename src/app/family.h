@@ -30,6 +30,9 @@ struct child {
 	uint64_t backoff_ns;
 };
 
+/* Plans the next start of one that ended: later each time, until it lived long enough. */
+void child_start_later(struct child *child);
+
 enum family_state {
 	FAMILY_SERVING,
 	FAMILY_RETIRING, /* ends with its last request */

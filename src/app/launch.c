@@ -13,9 +13,11 @@
 
 #include <slowproxy/base/clock.h>
 
+enum { EXIT_NOT_RUN = 126, EXIT_NOT_FOUND = 127 }; /* as shells have them */
+
 static const uint64_t patience_ns = 5 * NS_PER_S;
 
-static void become(char **argv, int report, pid_t parent)
+static void become(char **argv, const struct launch_wants *wants, int report, pid_t parent)
 {
 	sigset_t none;
 	sigemptyset(&none);
@@ -23,6 +25,12 @@ static void become(char **argv, int report, pid_t parent)
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	if (getppid() != parent)
 		_exit(1);
+	if (wants->apart) {
+		setpgid(0, 0);
+		prctl(PR_SET_PTRACER, parent, 0, 0, 0); /* asks Yama to let us; fails where there is none */
+	}
+	if (wants->descriptors != NULL)
+		setrlimit(RLIMIT_NOFILE, wants->descriptors);
 	execvp(argv[0], argv);
 	int why = errno;
 	if (write(report, &why, sizeof why) < 0)
@@ -31,7 +39,7 @@ static void become(char **argv, int report, pid_t parent)
 }
 
 /* A pipe that exec closes: what can be read from it is why exec failed. */
-bool launch_start(struct launch *l, char **argv, const char *who)
+bool launch_start_as(struct launch *l, char **argv, const struct launch_wants *wants)
 {
 	int report[2], why = 0;
 	*l = (struct launch){ 0 };
@@ -40,7 +48,7 @@ bool launch_start(struct launch *l, char **argv, const char *who)
 	pid_t us = getpid();
 	l->pid = fork();
 	if (l->pid == 0)
-		become(argv, report[1], us);
+		become(argv, wants, report[1], us);
 	why = l->pid < 0 ? errno : 0;
 	close(report[1]);
 	ssize_t got = -1;
@@ -51,11 +59,19 @@ bool launch_start(struct launch *l, char **argv, const char *who)
 		return true;
 	errno = why;
 failed:
-	fprintf(stderr, "slowproxy %s: cannot run %s: %s\n", who, argv[0], strerror(errno));
+	why = errno;
+	fprintf(stderr, "slowproxy%s%s: cannot run %s: %s\n", wants->who[0] != '\0' ? " " : "", wants->who,
+		argv[0], strerror(why));
 	if (l->pid > 0)
 		waitpid(l->pid, NULL, 0);
-	*l = (struct launch){ 0 };
+	*l = (struct launch){ .status = why == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_RUN };
 	return false;
+}
+
+bool launch_start(struct launch *l, char **argv, const char *who)
+{
+	const struct launch_wants wants = { .who = who };
+	return launch_start_as(l, argv, &wants);
 }
 
 bool launch_ended(struct launch *l)

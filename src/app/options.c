@@ -27,6 +27,9 @@ static const struct {
 void options_print_help(void)
 {
 	puts("usage: slowproxy -c proxy.yaml              run the proxy\n"
+	     "       slowproxy -c proxy.yaml -- uvicorn app:app --port 8000\n"
+	     "                                            the same, and start, supervise and stop the app\n"
+	     "       slowproxy -- uvicorn app:app         no file at all: the app gets a free port, we listen on 127.0.0.1:8080\n"
 	     "       slowproxy --upstream HOST:PORT       the same without a file\n"
 	     "       slowproxy -t -c proxy.yaml           check the configuration and exit: 0 good, 1 with every error\n"
 	     "       slowproxy -T -c proxy.yaml           check, and print the effective configuration with origins");
@@ -121,8 +124,10 @@ void options_parse(int argc, char **argv, struct options *o)
 		} else if (strncmp(arg, "--role=", 7) == 0) {
 			o->role = arg + 7;
 		} else if (strcmp(arg, "--") == 0) {
-			o->command = unusable(
-				"starting the backend is not built yet in version " SLOWPROXY_VERSION, arg);
+			if (next == NULL)
+				o->command = unusable("what is to be started? A command follows it", arg);
+			else
+				o->backend = argv + i + 1;
 			return;
 		} else if (strncmp(arg, "--", 2) == 0) {
 			int used = key_flag(o, &capacity, arg, next);

@@ -28,6 +28,7 @@ struct options {
 	size_t flag_count; /* pairs */
 	char **rest;       /* what follows a subcommand, its name included; lent from argv */
 	int rest_count;
+	char **backend; /* what follows "--": the command that starts the app; NULL: none. Lent from argv */
 };
 
 /* Cuts "--key=value" in argv in two; argv must outlive the result. */

@@ -24,6 +24,7 @@
 #include <slowproxy/base/clock.h>
 #include <slowproxy/base/log.h>
 
+#include "backend.h"
 #include "family.h"
 #include "notify.h"
 #include "upgrade.h"
@@ -37,6 +38,8 @@ enum {
 
 /* A reload that comes while the last one is not ready yet waits for that, but not for ever: it may be what mends it. */
 static const uint64_t reload_patience_ns = 3 * NS_PER_S;
+static const uint64_t backend_grace_ns =
+	3 * NS_PER_S; /* from asking the app to end to killing it, beyond timeouts.drain */
 
 struct parent {
 	const struct options *options;
@@ -49,6 +52,8 @@ struct parent {
 	struct upgrade upgrade;
 	uint64_t reload_at_ns; /* 0: none is waiting */
 	bool ready;            /* a family has accepted */
+	struct backend backend;
+	uint64_t drain_ns;
 	bool stopping;
 	int status;
 };
@@ -258,6 +263,9 @@ static void upgrade_asked(struct parent *p)
 	if (getpid() == 1)
 		log_error(
 			"upgrade: we are process 1, whose end would be that of the container: start a new container instead");
+	else if (p->backend.state != BACKEND_NONE)
+		log_error(
+			"upgrade: the app is our child and cannot become another's: TERM and start anew instead");
 	else if (p->stopping || !p->ready || p->upgrade.state != UPGRADE_NONE || p->upgrade.pid > 0)
 		log_warn("upgrade: not now: we are starting, stopping, or upgrading already");
 	else
@@ -279,7 +287,7 @@ static void reap(struct parent *p)
 	int status;
 	pid_t pid;
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		if (upgrade_reap(&p->upgrade, pid, status))
+		if (upgrade_reap(&p->upgrade, pid, status) || backend_reap(&p->backend, pid, status))
 			continue;
 		list_for_each (node, &p->families)
 			if (family_reap(LIST_ENTRY(node, struct family, node), pid, status))
@@ -328,6 +336,25 @@ static void stop(struct parent *p, bool gently)
 	p->stopping = true;
 }
 
+/* Without the app there is nothing to stand before; its status is ours. */
+static void end_with_backend(struct parent *p)
+{
+	if (p->backend.state != BACKEND_ENDED || p->stopping || list_empty(&p->families))
+		return;
+	p->status = p->backend.status;
+	stop(p, p->status == 0);
+}
+
+/* The app ends after the last request was answered. Returns whether it is still there. */
+static bool backend_leaves(struct parent *p)
+{
+	if (!backend_runs(&p->backend))
+		return false;
+	if (p->backend.state != BACKEND_STOPPING)
+		backend_stop(&p->backend, SIGTERM, p->drain_ns + backend_grace_ns);
+	return true;
+}
+
 static void on_signals(struct parent *p)
 {
 	struct signalfd_siginfo info;
@@ -341,6 +368,7 @@ static void on_signals(struct parent *p)
 			break;
 		case SIGINT:
 			stop(p, false);
+			backend_stop(&p->backend, SIGINT, backend_grace_ns);
 			break;
 		case SIGHUP:
 			reload_asked(p);
@@ -372,13 +400,15 @@ static void supervise(struct parent *p)
 	for (;;) {
 		uint64_t now = clock_now_ns(), wake = upgrade_tick(&p->upgrade, now);
 		nfds_t count = 2;
+		end_with_backend(p);
 		bury(p);
-		if (list_empty(&p->families))
+		if (list_empty(&p->families) && !backend_leaves(p))
 			return;
 		if (p->reload_at_ns != 0 && now >= p->reload_at_ns && !p->stopping)
 			reload(p);
 		if (p->reload_at_ns != 0)
 			wake = MIN(wake, p->reload_at_ns);
+		wake = MIN(wake, backend_tick(&p->backend, now));
 		fds[0] = (struct pollfd){ p->signal_fd, POLLIN, 0 };
 		fds[1] = (struct pollfd){ p->upgrade.report, POLLIN, 0 }; /* poll passes over -1 */
 		list_for_each (node, &p->families) {
@@ -424,19 +454,52 @@ static void descriptors_raise(void)
 static int run(struct parent *p, struct config *config, const struct buf *yaml)
 {
 	log_as_parent(config);
-	descriptors_raise();
 	directory_prepare(config);
 	list_init(&p->families);
 	p->upgrade.report = -1;
 	p->signal_fd = signals_to_fd();
 	predecessor_meet(&p->predecessor);
 	sockets_from_environment(&p->handed_over, &p->predecessor);
+	p->drain_ns = config->timeouts.drain_ns;
+	backend_init(&p->backend, p->options->backend, config);
+	descriptors_raise();
 	bool added = family_add(p, config, yaml);
 	sockets_close(&p->handed_over);
-	if (!added)
+	if (!added) {
+		backend_clear(&p->backend);
 		return 1;
+	}
+	(void)backend_start(&p->backend); /* where it failed, all ends with its status */
 	supervise(p);
+	backend_clear(&p->backend);
 	return p->status;
+}
+
+static bool is_given(const struct options *o, const char *key, const char *variable)
+{
+	for (size_t i = 0; i < o->flag_count; i++)
+		if (strcmp(o->flags[2 * i], key) == 0)
+			return true;
+	return getenv(variable) != NULL;
+}
+
+/* With a command to start, a configuration may lack the address of the app: then we choose it. Whether it does, only loading it
+ * tells. */
+static struct config *config_for(const struct options *options, struct buf *yaml, struct buf *errors)
+{
+	if (options->backend == NULL)
+		return config_from(options, yaml, errors);
+	bool no_upstream =
+		options->config_file == NULL && !is_given(options, "upstream", "SLOWPROXY_UPSTREAM");
+	backend_environment(options->backend, no_upstream, options->config_file == NULL);
+	struct config *config = config_from(options, yaml, errors);
+	if (config != NULL || options->config_file == NULL ||
+		is_given(options, "upstream", "SLOWPROXY_UPSTREAM"))
+		return config;
+	buf_reset(yaml);
+	buf_reset(errors);
+	backend_environment(options->backend, true, false);
+	return config_from(options, yaml, errors);
 }
 
 int parent_run(const struct options *options, char *const *argv)
@@ -445,7 +508,7 @@ int parent_run(const struct options *options, char *const *argv)
 	struct buf yaml = { 0 }, errors = { 0 };
 	int status = 0;
 
-	struct config *config = config_from(options, &yaml, &errors);
+	struct config *config = config_for(options, &yaml, &errors);
 	if (config == NULL) {
 		fputs(errors.data, stderr);
 		status = 1;
