@@ -16,7 +16,9 @@ enum {
 	NAME_BYTES = 512,
 	FILE_BYTES = 1024,
 	WORD_BYTES = 8,
-	UNIT_BYTES = 2
+	UNIT_BYTES = 2,
+	COPIES_MAX = 4096,
+	KEPT_BYTES_MAX = 1 << 16 /* of the instructions of one code object */
 };
 
 static bool read_line_map(struct py_process *p, uint64_t table, uint32_t first_line, struct line_map *out)
@@ -59,6 +61,8 @@ static void code_free(struct code *c)
 {
 	lines_clear(&c->lines);
 	free((char *)(uintptr_t)c->face.function);
+	free(c->copies.all);
+	free(c->bytes);
 	free(c);
 }
 
@@ -78,6 +82,8 @@ static bool take_head(const struct py_process *p, const uint8_t *head, struct co
 	c->name_addr = word_at(head, l->code_name);
 	c->line_table_addr = word_at(head, l->code_line_table);
 	c->frame_bytes = frame_bytes_of(l, head);
+	/* Nothing of it can be traced. */
+	c->trampoline = l->code_first_traceable != PY_NONE && int_at(head, l->code_first_traceable) >= units;
 	return true;
 }
 
@@ -128,6 +134,57 @@ static struct code *code_read(struct py_process *p, uint64_t addr)
 bad:
 	code_free(c);
 	return NULL;
+}
+
+/* Asked of code objects that the table owns: what is learned of them later is added. */
+static struct code *own(const struct code *c)
+{
+	return (struct code *)(uintptr_t)c;
+}
+
+static bool within(const struct code *c, uint64_t base, uint64_t ip)
+{
+	return base != 0 && ip + UNIT_BYTES >= base && ip < base + (uint64_t)UNIT_BYTES * c->units;
+}
+
+/* Copies appear one by one, and the array is replaced when it grows: read again whenever what is known does not fit. */
+static bool read_copies(struct py_process *p, struct code *c)
+{
+	uint64_t array, count;
+	if (!mem_read_u64(p->mem, c->addr + p->layout.code_tlbc, &array) || !addr_plausible(array) ||
+		!mem_read_u64(p->mem, array, &count) || count > COPIES_MAX)
+		return false;
+	c->copies.all = xrealloc(c->copies.all, (count + 1) * sizeof *c->copies.all);
+	c->copies.count =
+		mem_read(p->mem, array + 8, c->copies.all, count * sizeof *c->copies.all) ? count : 0;
+	return c->copies.count > 0;
+}
+
+uint64_t code_base(struct py_process *p, const struct code *c, int32_t copy, uint64_t ip)
+{
+	size_t i = (size_t)copy;
+	if (copy <= 0 || copy >= COPIES_MAX)
+		return c->first_instruction;
+	for (unsigned tries = 0; tries < 2; tries++) {
+		if (i < c->copies.count && within(c, c->copies.all[i], ip))
+			return c->copies.all[i];
+		if (within(c, c->first_instruction, ip) || !read_copies(p, own(c)))
+			break;
+	}
+	return c->first_instruction; /* it has not begun: its first step makes the copy */
+}
+
+const uint8_t *code_bytes(struct py_process *p, const struct code *c)
+{
+	size_t len = (size_t)c->units * UNIT_BYTES;
+	if (c->bytes != NULL || len > KEPT_BYTES_MAX)
+		return c->bytes;
+	uint8_t *bytes = xmalloc(len);
+	if (mem_read(p->mem, c->first_instruction, bytes, len))
+		own(c)->bytes = bytes;
+	else
+		free(bytes);
+	return c->bytes;
 }
 
 const struct code *code_at(struct py_process *p, uint64_t addr)

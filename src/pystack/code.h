@@ -19,7 +19,13 @@ struct code {
 	uint64_t name_addr, line_table_addr; /* the guard, with face.first_line */
 	uint32_t units;                      /* instructions, in units */
 	uint32_t frame_bytes;                /* how much of the data stack a frame of it takes */
+	bool trampoline; /* it only leads from a call to the function: no code of the program */
 	enum mark mark;
+	struct {
+		uint64_t *all; /* where each copy of the instructions begins; 0 not known */
+		size_t count;
+	} copies;
+	uint8_t *bytes; /* the instructions when first asked for; NULL not yet */
 	struct line_map lines;
 };
 
@@ -32,6 +38,10 @@ struct code_table {
 
 /* The code object at addr, from the table or read now; NULL when there is none. */
 const struct code *code_at(struct py_process *p, uint64_t addr);
+/* Where the copy of its instructions begins in which ip lies; the first instruction when none is known. */
+uint64_t code_base(struct py_process *p, const struct code *c, int32_t copy, uint64_t ip);
+/* Its instructions, as they were when first asked for; NULL when they are too long, or cannot be read. */
+const uint8_t *code_bytes(struct py_process *p, const struct code *c);
 /* The line of an instruction; before the first traceable one, the line the function begins at. */
 uint32_t code_line(const struct code *c, int64_t unit);
 /* Whether any is not what it was; the ids of the first `room` of those. */

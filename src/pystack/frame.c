@@ -70,6 +70,7 @@ static void decode_interpreter_frame(
 				? 0
 				: word_at(bytes, l->frame_function) & ~l->ref_tags;
 	out->stack_end = stack_end(l, addr, bytes);
+	out->copy = l->frame_tlbc != PY_NONE ? int_at(bytes, l->frame_tlbc) : 0;
 	out->counted = false;
 	out->executing = true;
 }
@@ -204,7 +205,8 @@ bool frame_resolve(struct py_process *p, const struct frame_words *words, struct
 	const struct code *c = code_at(p, words->code);
 	if (c == NULL || words->owner > p->layout.owner_last)
 		return false;
-	int64_t bytes = (int64_t)(words->counted ? words->ip : words->ip - c->first_instruction);
+	int64_t bytes =
+		(int64_t)(words->counted ? words->ip : words->ip - code_base(p, c, words->copy, words->ip));
 	if (bytes < -UNIT_BYTES || bytes >= (int64_t)c->units * UNIT_BYTES || bytes % UNIT_BYTES != 0)
 		return false;
 	*out = (struct raw_frame){
@@ -243,30 +245,53 @@ static bool shows(struct walk *w, const struct region *r, uint64_t addr, unsigne
 	return false;
 }
 
-/* A subscript or attribute that was specialised to a Python function calls it without putting it there. */
-static bool calls_silently(struct walk *w, const struct frame_words *words)
+/* What the caller shows while it stands at this instruction; 0: it calls nothing there. */
+static enum caller_proof proof_at(const struct py_layout *l, const uint8_t *instruction, size_t before)
 {
-	for (const struct silent_call *c = w->p->layout.silent_calls; c->opcode != 0; c++) {
-		uint8_t opcode;
-		uint64_t at = words->ip - (uint64_t)UNIT_BYTES * c->units_back;
-		if (mem_read(w->p->mem, at, &opcode, sizeof opcode) && opcode == c->opcode)
-			return true;
+	for (const struct caller *c = l->callers; c->proof != 0; c++) {
+		size_t back = (size_t)c->units_back * UNIT_BYTES;
+		if (back > before)
+			continue;
+		uint8_t opcode = *(instruction - back);
+		if (opcode >= c->first && opcode <= c->last)
+			return c->proof;
 	}
-	return false;
+	return 0;
+}
+
+/* The instructions as they were when first seen tell: an instruction is specialised and general by turns, but keeps its
+ * family. Only when they do not, those of now are asked. */
+static enum caller_proof caller_proof(struct walk *w, const struct raw_frame *raw, uint64_t ip)
+{
+	enum { BACK = 9 * UNIT_BYTES };
+	const struct py_layout *l = &w->p->layout;
+	const uint8_t *known = code_bytes(w->p, raw->code);
+	uint8_t now[BACK + UNIT_BYTES];
+	size_t at = raw->unit > 0 ? (size_t)raw->unit * UNIT_BYTES : 0, before = MIN(at, (size_t)BACK);
+	enum caller_proof proof = known != NULL ? proof_at(l, known + at, at) : 0;
+	if (proof == 0 && mem_read(w->p->mem, ip - before, now, before + UNIT_BYTES))
+		proof = proof_at(l, now + before, before);
+	return proof;
 }
 
 /* Did this frame call the one above, as far as it can be told? A call leaves the function just above the caller's stack,
  * where it stays until the callee returns: (nothing, function) or (function, self). A generator that is run by a loop or
  * an await stays among the topmost values of its caller's stack. */
-static bool calls_callee(struct walk *w, const struct region *r, const struct frame_words *words)
+static bool calls_callee(
+	struct walk *w, const struct region *r, const struct frame_words *words, const struct raw_frame *raw)
 {
-	if (w->generator != 0)
-		return words->stack_end != 0 &&
-		       shows(w, r, words->stack_end - 8 * GENERATOR_SLOTS, GENERATOR_SLOTS, w->generator);
-	if (w->callee == 0)
+	if (w->callee == 0 && w->generator == 0)
 		return true;
-	return (words->stack_end != 0 && shows(w, r, words->stack_end, 2, w->callee)) ||
-	       calls_silently(w, words);
+	uint64_t end = words->stack_end;
+	enum caller_proof proof = caller_proof(w, raw, words->ip);
+	if (proof == CALLER_UNKNOWN || (proof == CALLER_SILENT && w->generator == 0))
+		return true;
+	if (end == 0)
+		return false;
+	if (proof == CALLER_SHOWS_GENERATOR)
+		return w->generator != 0 &&
+		       shows(w, r, end - 8 * GENERATOR_SLOTS, GENERATOR_SLOTS, w->generator);
+	return proof == CALLER_SHOWS_FUNCTION && w->callee != 0 && shows(w, r, end, 2, w->callee);
 }
 
 /* A coroutine tells whether it is being run, just before its frame. */
@@ -277,22 +302,24 @@ static bool coroutine_runs(const struct walk *w, uint64_t addr, const struct reg
 	return at < r->addr || (int8_t)w->t->bytes[r->at + (at - r->addr)] == l->gen_running;
 }
 
-/* A frame on the data stack takes its place below the younger one. */
-static void place(struct walk *w, uint64_t addr, const struct region *r, const struct frame_words *words)
+/* A frame takes its place below the younger one. */
+static void place(
+	struct walk *w, const struct raw_frame *raw, const struct region *r, const struct frame_words *words)
 {
 	const struct py_layout *l = &w->p->layout;
-	uint32_t bytes = w->t->raw[w->t->raw_count - 1].code->frame_bytes;
+	uint64_t addr = raw->addr;
+	uint32_t bytes = raw->code->frame_bytes;
 	/* Only the leaf may stand still: it just began, or just ended. */
-	bool calls = calls_callee(w, r, words) && (words->executing || w->t->raw_count == 1);
+	bool calls = calls_callee(w, r, words, raw) && (words->executing || w->t->raw_count == 1);
 	bool of_generator = words->owner == l->owner_generator;
-	w->callee = of_generator ? 0 : words->function;
+	/* What a trampoline called proves nothing of its own caller. */
+	w->callee = of_generator || raw->code->trampoline ? 0 : words->function;
 	w->generator = of_generator && words->function != 0 ? addr - l->gen_frame : 0;
 	if (!calls)
 		insert_doubt(w);
 	if (!r->chunk) {
 		/* Only a running coroutine is linked to its caller: one that is a root was suspended meanwhile. */
-		w->root_proven =
-			l->tstate_chunk == PY_NONE && words->owner != l->owner_generator && words->executing;
+		w->root_proven = l->tstate_chunk == PY_NONE && !of_generator && words->executing;
 		return;
 	}
 	size_t chunk = (size_t)(r - w->t->regions);
@@ -322,7 +349,7 @@ static uint64_t step(struct walk *w, uint64_t addr)
 	w->p->ops.frame_decode(l, addr, w->t->bytes + r->at + (addr - r->addr), &words);
 	if (words.owner == l->owner_shim) {
 		/* It proves nothing itself: the frame it called was the first of its thread, or it was not. */
-		w->root_proven = words.previous == 0 && root_proven;
+		w->root_proven = root_proven;
 		w->callee = w->generator = 0;
 		return words.previous;
 	}
@@ -335,8 +362,11 @@ static uint64_t step(struct walk *w, uint64_t addr)
 		return words.previous;
 	}
 	raw.addr = addr;
-	add_raw(w, raw);
-	place(w, addr, &w->t->regions[region], &words);
+	if (raw.code->trampoline)
+		w->callee = w->generator = 0;
+	else
+		add_raw(w, raw);
+	place(w, &raw, &w->t->regions[region], &words);
 	return words.previous;
 }
 

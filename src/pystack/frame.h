@@ -23,6 +23,7 @@ struct frame_words {
 	uint64_t code, previous, ip;
 	uint64_t function;  /* what was called, when its caller still shows it; else 0 */
 	uint64_t stack_end; /* just past the last value of its stack, when that was saved; 0 unknown */
+	int32_t copy; /* which copy of the instructions it runs: each thread may have its own; 0 the first */
 	uint8_t owner;
 	bool counted;   /* ip is bytes from the first instruction, not an address */
 	bool executing; /* it is not known to stand still */

@@ -30,7 +30,7 @@ enum {
 /* Does this version's row know what is needed here? */
 static bool can_inspect(const struct py_process *p)
 {
-	return p->layout.code_local_names != 0 && p->layout.code_local_names != PY_NONE;
+	return p->layout.code_local_names != PY_NONE;
 }
 
 /* The items of a list or tuple; owned by the caller. false: neither, too long, or unreadable. */
@@ -181,8 +181,7 @@ static bool slot_get(struct py_process *p, uint64_t object, const char *name, ui
 	uint64_t type, members, member[3];
 	char text[NAME_BYTES];
 	size_t bytes = strlen(name) + 1;
-	if (l->type_members == 0 || bytes > sizeof text ||
-		!mem_read_u64(p->mem, object + l->object_type, &type))
+	if (bytes > sizeof text || !mem_read_u64(p->mem, object + l->object_type, &type))
 		return false;
 	for (unsigned i = 0; i < BASES_MAX && addr_plausible(type); i++) {
 		if (!mem_read_u64(p->mem, type + l->type_members, &members))
@@ -203,7 +202,7 @@ static bool slot_get(struct py_process *p, uint64_t object, const char *name, ui
 bool py_number(struct py_process *p, uint64_t object, double *value)
 {
 	uint64_t whole;
-	if (object_kind(p, object) == TYPE_FLOAT && p->layout.real_value != 0)
+	if (object_kind(p, object) == TYPE_FLOAT)
 		return mem_read(p->mem, object + p->layout.real_value, value, sizeof *value);
 	if (!int_read(p, object, &whole))
 		return false;
@@ -331,24 +330,47 @@ uint64_t py_waiting_task(struct py_process *p, uint64_t future)
 	return 0;
 }
 
-uint64_t py_running_task(struct py_process *p, const struct py_frame *frames, size_t count)
+/* Does the coroutine of this task run one of these frames? */
+static bool task_runs(struct py_process *p, uint64_t task, const struct py_frame *frames, size_t count)
 {
 	const struct py_layout *l = &p->layout;
-	uint64_t module, running, coro, found = 0;
+	uint64_t coro, frame;
+	if (object_kind(p, task) != TYPE_TASK || !mem_read_u64(p->mem, task + l->task_coro, &coro))
+		return false;
+	frame = coro + l->gen_frame;
+	if (l->coro == CORO_POINTS_TO_FRAME && !mem_read_u64(p->mem, coro + l->gen_frame, &frame))
+		return false;
+	for (size_t k = 0; k < count; k++)
+		if (frames[k].addr == frame)
+			return true;
+	return false;
+}
+
+/* asyncio.tasks has a dict of them: event loop -> task. */
+static uint64_t running_in_dict(struct py_process *p, const struct py_frame *frames, size_t count)
+{
+	uint64_t module, running, found = 0;
 	struct entries e;
-	if (!can_inspect(p) || !module_dict(p, p->interp.addr, "asyncio.tasks", &module) ||
+	if (!module_dict(p, p->interp.addr, "asyncio.tasks", &module) ||
 		!dict_get(p, module, "_current_tasks", &running) || !dict_entries(p, running, &e))
 		return 0;
-	for (size_t i = 0; i < e.count && found == 0; i++) {
-		if (object_kind(p, e.values[i]) != TYPE_TASK ||
-			!mem_read_u64(p->mem, e.values[i] + l->task_coro, &coro))
-			continue;
-		for (size_t k = 0; k < count && found == 0; k++)
-			if (frames[k].addr == coro + l->gen_frame)
-				found = e.values[i];
-	}
+	for (size_t i = 0; i < e.count && found == 0; i++)
+		if (task_runs(p, e.values[i], frames, count))
+			found = e.values[i];
 	entries_clear(&e);
 	return found;
+}
+
+uint64_t py_running_task(struct py_process *p, const struct py_frame *frames, size_t count)
+{
+	if (p->layout.tasks != TASKS_IN_LISTS)
+		return running_in_dict(p, frames, count);
+	for (size_t i = 0; i < p->threads.count; i++) {
+		uint64_t task = task_running(p, p->threads.all[i]->addr);
+		if (task != 0 && task_runs(p, task, frames, count))
+			return task;
+	}
+	return 0;
 }
 
 void py_peek(struct py_process *p, struct py_part *parts, size_t count)

@@ -66,24 +66,42 @@ static bool reads_gil(const struct py_process *p)
 	return p->layout.gil == GIL_PER_INTERPRETER && p->gil != 0;
 }
 
+/* An interpreter keeps its GIL for life. */
+static void find_gil(struct py_process *p)
+{
+	if (p->layout.interp_gil == PY_NONE || p->interp.addr == p->gil_owner)
+		return;
+	p->gil_owner = p->interp.addr;
+	if (!mem_read_u64(p->mem, p->interp.addr + p->layout.interp_gil, &p->gil) || !addr_plausible(p->gil))
+		p->gil = 0;
+}
+
 /* The thread state that holds the GIL; 0 when none does, or it cannot be told. */
 static uint64_t gil_holder(struct look *look)
 {
 	struct py_process *p = look->p;
 	const struct py_layout *l = &p->layout;
+	find_gil(p);
 	if (l->gil == GIL_CURRENT_THREAD)
 		return runtime_word(look, l->runtime_current_thread);
-	uint64_t gil = interp_word(p, l->interp_gil);
-	p->gil = addr_plausible(gil) ? gil : 0;
-	if (p->gil == 0)
+	if (!reads_gil(p))
 		return 0;
 	const struct window *w = &p->gil_window;
 	if (look->gil_read != p->gil && !mem_read(p->mem, p->gil + w->lo, look->gil, w->hi - w->lo)) {
-		p->gil = 0;
+		p->gil_owner = 0;
 		return 0;
 	}
 	bool locked = int_at(look->gil, l->gil_locked - w->lo) == 1;
 	return locked ? word_at(look->gil, l->gil_holder - w->lo) : 0;
+}
+
+/* Without a GIL every attached thread may run. */
+static bool may_run(const struct py_process *p, const struct thread *t, uint64_t holder)
+{
+	enum { ATTACHED = 1 };
+	if (p->layout.gil == GIL_NONE)
+		return int_at(t->state, p->layout.tstate_state) == ATTACHED;
+	return holder == t->addr;
 }
 
 /* Reads the runtime and all that is predicted, together. False when even the runtime cannot be read. */
@@ -275,7 +293,7 @@ static void show_thread(struct py_process *p, struct thread *t, const struct py_
 	*out = (struct py_thread){
 		.tid = (uint64_t)t->tid,
 		.syscall = -1,
-		.holds_gil = holder == t->addr,
+		.holds_gil = may_run(p, t, holder),
 		.is_main = tid_is_main(p, t->native_id),
 		.runs_event_loop = state_runs_loop(t),
 		.frames = t->frames,

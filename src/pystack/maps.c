@@ -17,16 +17,15 @@ static const char *base_name(const char *path)
 	return slash ? slash + 1 : path;
 }
 
-static void add_image(struct maps *maps, uint64_t base, const char *path, bool executable)
+static struct image *image_of(struct maps *maps, uint64_t base, const char *path)
 {
 	for (size_t i = maps->count; i-- > 0;) {
-		if (strcmp(maps->images[i].path, path) == 0) {
-			maps->images[i].executable |= executable;
-			return;
-		}
+		if (strcmp(maps->images[i].path, path) == 0)
+			return &maps->images[i];
 	}
 	maps->images = array_grow(maps->images, &maps->capacity, maps->count, sizeof *maps->images);
-	maps->images[maps->count++] = (struct image){ base, xstrdup(path), executable, false };
+	maps->images[maps->count] = (struct image){ .base = base, .path = xstrdup(path) };
+	return &maps->images[maps->count++];
 }
 
 static void take_line(struct maps *maps, char *line)
@@ -38,8 +37,15 @@ static void take_line(struct maps *maps, char *line)
 		return;
 	if (line[path_at] != '[')
 		maps->highest = hi;
-	if (line[path_at] == '/')
-		add_image(maps, lo - offset, line + path_at, strchr(rights, 'x') != NULL);
+	if (line[path_at] != '/')
+		return;
+	struct image *i = image_of(maps, lo - offset, line + path_at);
+	i->executable |= strchr(rights, 'x') != NULL;
+	if (strchr(rights, 'w') == NULL)
+		return;
+	if (i->data_lo == 0)
+		i->data_lo = lo;
+	i->data_hi = hi;
 }
 
 static bool read_all(struct mem *m, const char *name, struct buf *out)

@@ -187,14 +187,35 @@ bool dict_get(struct py_process *p, uint64_t dict, const char *key, uint64_t *va
 	return found;
 }
 
-/* The values of an instance beside the keys its class shares; *values 0 when it has a dict instead. */
-static bool instance_storage(struct py_process *p, uint64_t object, uint64_t *values, uint64_t *dict)
+enum { INLINE_VALUES = 1 << 2, MANAGED_DICT = 1 << 4 }; /* of a type's flags */
+
+/* An instance that has no dict yet keeps its values behind itself: capacity, size, embedded, valid, then the values. */
+static bool values_inline(struct py_process *p, uint64_t object, uint64_t type, uint64_t *values)
 {
+	uint64_t size;
+	uint8_t head[4];
+	if (!mem_read_u64(p->mem, type + p->layout.type_size, &size) || size > INT32_MAX ||
+		!mem_read(p->mem, object + size, head, sizeof head) || head[3] != 1)
+		return false;
+	*values = object + size + p->layout.dict_values_header;
+	return true;
+}
+
+/* The values of an instance beside the keys its class shares; *values 0 when it has a dict instead. */
+static bool instance_storage(struct py_process *p, uint64_t object, uint64_t type, uint64_t flags,
+	uint64_t *values, uint64_t *dict)
+{
+	const struct py_layout *l = &p->layout;
 	uint64_t words[2]; /* at -32 and -24 */
 	*values = *dict = 0;
-	if (!addr_plausible(object) || !mem_read(p->mem, object - 32, words, sizeof words))
+	if (l->attrs == ATTRS_INLINE) {
+		if (!mem_read_u64(p->mem, object - l->dict_before, dict))
+			return false;
+		return *dict != 0 || ((flags & INLINE_VALUES) && values_inline(p, object, type, values));
+	}
+	if (!mem_read(p->mem, object - 32, words, sizeof words))
 		return false;
-	if (p->layout.attrs == ATTRS_VALUES_THEN_DICT) {
+	if (l->attrs == ATTRS_VALUES_THEN_DICT) {
 		*values = words[0];
 		*dict = words[1];
 	} else if (words[1] & 1) {
@@ -208,7 +229,6 @@ static bool instance_storage(struct py_process *p, uint64_t object, uint64_t *va
 bool attr_get(struct py_process *p, uint64_t object, const char *name, uint64_t *value)
 {
 	const struct py_layout *l = &p->layout;
-	enum { MANAGED_DICT = 1 << 4 };
 	uint64_t type, flags, keys = 0, values = 0, dict = 0;
 	int64_t dict_offset;
 	if (!addr_plausible(object) || !mem_read_u64(p->mem, object + l->object_type, &type) ||
@@ -216,7 +236,7 @@ bool attr_get(struct py_process *p, uint64_t object, const char *name, uint64_t 
 		!mem_read_u64(p->mem, type + l->type_dict_offset, (uint64_t *)&dict_offset))
 		return false;
 	if (l->attrs != ATTRS_DICT && flags & MANAGED_DICT) {
-		if (!instance_storage(p, object, &values, &dict))
+		if (!instance_storage(p, object, type, flags, &values, &dict))
 			return false;
 	} else if (dict_offset <= 0 || !mem_read_u64(p->mem, object + (uint64_t)dict_offset, &dict)) {
 		return false;

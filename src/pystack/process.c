@@ -91,47 +91,75 @@ static enum py_result find_runtime(struct mem *m, struct runtime *out, struct bu
 	return looks_like_python && !old_program ? PY_UNSUPPORTED : PY_NOT_PYTHON;
 }
 
-/* "3.11.2", "3.14.0rc1" from the five bytes of PY_VERSION_HEX. */
-static void version_text(uint32_t hex, char *out, size_t out_bytes)
+/* "3.11.2", "3.14.0rc1", "3.14.7t" from the five bytes of PY_VERSION_HEX. */
+static void version_text(uint32_t hex, bool free_threaded, char *out, size_t out_bytes)
 {
 	static const char *const levels[16] = { [0xa] = "a", [0xb] = "b", [0xc] = "rc" };
 	const char *level = levels[hex >> 4 & 15];
-	int n = snprintf(out, out_bytes, "%u.%u.%u", hex >> 24, hex >> 16 & 255, hex >> 8 & 255);
-	if (level != NULL && n > 0)
-		snprintf(out + n, out_bytes - (size_t)n, "%s%u", level, hex & 15);
+	char stage[8] = "";
+	if (level != NULL)
+		snprintf(stage, sizeof stage, "%s%u", level, hex & 15);
+	snprintf(out, out_bytes, "%u.%u.%u%s%s", hex >> 24, hex >> 16 & 255, hex >> 8 & 255, stage,
+		free_threaded ? "t" : "");
+}
+
+static enum py_result unknown_version(
+	const struct py_process *p, uint32_t version_hex, bool free_threaded, struct buf *why)
+{
+	if (version_hex == 0)
+		buf_printf(why, "process %d is a Python of unknown version", (int)p->pid);
+	else
+		buf_printf(why, "process %d is Python %u.%u%s", (int)p->pid, version_hex >> 24,
+			version_hex >> 16 & 255, free_threaded ? "t" : "");
+	buf_add_str(why, ", which slowproxy cannot read yet; it reads ");
+	layout_list(why);
+	return PY_UNSUPPORTED;
+}
+
+/* Where the process carries its own table of offsets, that is what counts: it must be there, and of this version. */
+static bool apply_own_offsets(struct py_process *p, const struct runtime *runtime, struct buf *why)
+{
+	uint8_t table[OWN_OFFSETS_BYTES_MAX];
+	size_t bytes = layout_own_offsets_bytes(&p->layout);
+	struct own_offsets own;
+	if (bytes > 0 && bytes <= sizeof table && mem_read(p->mem, runtime->runtime.addr, table, bytes) &&
+		layout_own_offsets(table, &own) && own.version_hex >> 16 == p->layout.version) {
+		layout_apply_offsets(&p->layout, table);
+		return true;
+	}
+	buf_printf(why,
+		"process %d says it is Python %u.%u, but its table of offsets does not: an unknown build",
+		(int)p->pid, p->layout.version >> 8, p->layout.version & 255);
+	return false;
 }
 
 static enum py_result take_layout(struct py_process *p, const struct runtime *runtime, struct buf *why)
 {
 	uint32_t version_hex = runtime->version_hex;
-	const struct py_layout *row = layout_find(version_hex);
-	if (row != NULL && runtime->contradicted) {
+	uint8_t head[OWN_OFFSETS_HEAD_BYTES] = { 0 };
+	struct own_offsets own = { 0 };
+	if (!mem_read(p->mem, runtime->runtime.addr, head, sizeof head) || !layout_own_offsets(head, &own))
+		own.free_threaded = false;
+	if (!layout_take(version_hex, own.free_threaded, &p->layout))
+		return unknown_version(p, version_hex, own.free_threaded, why);
+	if (runtime->contradicted) {
 		buf_printf(why,
 			"process %d looks like Python %u.%u, but its file has the name of another version: an unknown build",
 			(int)p->pid, version_hex >> 24, version_hex >> 16 & 255);
 		return PY_UNSUPPORTED;
 	}
-	if (row == NULL) {
-		if (version_hex == 0)
-			buf_printf(why, "process %d is a Python of unknown version", (int)p->pid);
-		else
-			buf_printf(why, "process %d is Python %u.%u", (int)p->pid, version_hex >> 24,
-				version_hex >> 16 & 255);
-		buf_add_str(why, ", which slowproxy cannot read yet; it reads ");
-		layout_list(why);
+	if (p->layout.own_offsets && !apply_own_offsets(p, runtime, why))
 		return PY_UNSUPPORTED;
-	}
-	p->layout = *row;
 	if (!layout_check(&p->layout, why))
 		return PY_UNSUPPORTED;
 	if (runtime->patch_unknown)
 		snprintf(p->version, sizeof p->version, "%u.%u", version_hex >> 24, version_hex >> 16 & 255);
 	else
-		version_text(version_hex, p->version, sizeof p->version);
-	p->ops.frame_top = frame_top_finder(row->top);
-	p->ops.frame_decode = frame_decoder(row->shape);
-	p->ops.lines_decode = lines_decoder(row->lines);
-	p->ops.coro_look = coro_looker(row->coro);
+		version_text(version_hex, own.free_threaded, p->version, sizeof p->version);
+	p->ops.frame_top = frame_top_finder(p->layout.top);
+	p->ops.frame_decode = frame_decoder(p->layout.shape);
+	p->ops.lines_decode = lines_decoder(p->layout.lines);
+	p->ops.coro_look = coro_looker(p->layout.coro);
 	return PY_OK;
 }
 
@@ -152,10 +180,10 @@ static bool set_windows(struct py_process *p)
 {
 	const struct py_layout *l = &p->layout;
 	uint32_t runtime[] = { l->runtime_interpreters, l->runtime_current_thread, l->runtime_collecting };
-	uint32_t interp[] = { l->interp_next, l->interp_threads, l->interp_collecting, l->interp_gil };
+	uint32_t interp[] = { l->interp_next, l->interp_threads, l->interp_collecting };
 	uint32_t gil[] = { l->gil_holder, l->gil_locked };
 	uint32_t tstate[] = { l->tstate_next, l->tstate_interp, l->tstate_frame, l->tstate_pthread,
-		l->tstate_native_id, l->tstate_id, l->tstate_chunk, l->tstate_chunk_top };
+		l->tstate_native_id, l->tstate_id, l->tstate_chunk, l->tstate_chunk_top, l->tstate_state };
 	p->runtime_window = window_over(runtime, ARRAY_LEN(runtime));
 	p->interp_window = window_over(interp, ARRAY_LEN(interp));
 	p->tstate_window = window_over(tstate, ARRAY_LEN(tstate));

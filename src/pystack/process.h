@@ -42,7 +42,8 @@ struct py_process {
 		uint64_t code, text; /* the type objects we meet all the time */
 	} types;
 	struct window runtime_window, interp_window, tstate_window, gil_window;
-	uint64_t gil; /* the first interpreter's; 0 not known yet */
+	uint64_t gil;       /* the first interpreter's; 0 not known yet, or there is none */
+	uint64_t gil_owner; /* the interpreter it was read of */
 
 	struct code_table codes;
 	struct type_table type_kinds;

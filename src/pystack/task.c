@@ -40,7 +40,7 @@ static bool find_sets(struct py_process *p, uint64_t interp)
 	return t->set_count > 0;
 }
 
-static void chain_begin(struct task_table *t, size_t at, uint64_t task)
+void chain_begin(struct task_table *t, size_t at, uint64_t task)
 {
 	if (at >= t->chain_capacity) {
 		size_t capacity = MAX(at + 1, t->chain_capacity * 2);
@@ -105,7 +105,7 @@ static void open_tasks(struct py_process *p, size_t count)
 		c->torn = parts[i].len == 0;
 		c->next = c->skip || c->torn ? 0 : word_at(task, l->task_coro);
 		c->name_addr = word_at(task, l->task_name);
-		c->waits_for = l->task_waiter != 0 ? word_at(task, l->task_waiter) : 0;
+		c->waits_for = word_at(task, l->task_waiter);
 		enum type_kind first = c->next ? object_kind(p, c->next) : TYPE_OTHER;
 		if (c->next && first != TYPE_COROUTINE && first != TYPE_GENERATOR)
 			c->torn = true, c->next = 0;
@@ -138,6 +138,7 @@ static bool coro_look_inside(
 		out->state = CORO_CREATED;
 	else if (state == l->gen_running)
 		out->state = CORO_RUNNING;
+	out->awaits = l->awaits == AWAIT_BY_STATE && state >= l->gen_awaits_from && state <= l->gen_awaits_to;
 	out->frame = object + l->gen_frame;
 	p->ops.frame_decode(l, out->frame, bytes + l->gen_frame, &out->words);
 	if (out->words.stack_end > out->frame + l->frame_locals)
@@ -168,8 +169,10 @@ static uint64_t awaited_by(struct py_process *p, uint64_t coro, const uint8_t *b
 }
 
 /* A generator may be suspended at a plain yield: only after one for an await its top of stack is what it awaits. */
-static bool generator_awaits(struct py_process *p, const struct raw_frame *raw)
+static bool generator_awaits(struct py_process *p, const struct raw_frame *raw, const struct coro_look *look)
 {
+	if (p->layout.awaits == AWAIT_BY_STATE)
+		return look->awaits;
 	uint8_t next[2]; /* the instruction it will resume with, and its argument */
 	uint64_t at = raw->code->first_instruction + UNIT_BYTES * ((uint64_t)raw->unit + 1);
 	if (!mem_read(p->mem, at, next, sizeof next))
@@ -205,7 +208,7 @@ static void take_coroutine(
 	}
 	raw.addr = look.frame;
 	add_frame(c, raw);
-	if (look.state == CORO_SUSPENDED && (kind == TYPE_COROUTINE || generator_awaits(p, &raw)))
+	if (look.state == CORO_SUSPENDED && (kind == TYPE_COROUTINE || generator_awaits(p, &raw, &look)))
 		c->next = awaited_by(p, object, bytes, look.top);
 }
 
@@ -331,16 +334,23 @@ static size_t keep_suspended(struct py_process *p, size_t count)
 	return kept;
 }
 
+static size_t task_sets_read(struct py_process *p, uint64_t interp, size_t max)
+{
+	size_t count = 0;
+	if (!find_sets(p, interp))
+		return 0;
+	for (size_t i = 0; i < p->tasks.set_count; i++)
+		count = list_tasks(p, p->tasks.sets[i], count, max);
+	return count;
+}
+
 void tasks_read(struct py_process *p, uint64_t interp, size_t max)
 {
 	struct task_table *t = &p->tasks;
 	t->out_count = 0;
 	t->cut = false;
-	if (p->layout.task_sets == NULL || !find_sets(p, interp))
-		return;
-	size_t count = 0;
-	for (size_t i = 0; i < t->set_count; i++)
-		count = list_tasks(p, t->sets[i], count, max);
+	size_t count =
+		p->layout.tasks == TASKS_IN_LISTS ? task_lists_read(p, max) : task_sets_read(p, interp, max);
 	open_tasks(p, count);
 	walk_chains(p, count);
 	count = keep_suspended(p, count);
@@ -360,6 +370,7 @@ void tasks_clear(struct task_table *t)
 		free(t->chains[i].raw);
 		free(t->chains[i].frames);
 	}
+	task_lists_clear(&t->lists);
 	free(t->chains);
 	free(t->out);
 	*t = (struct task_table){ 0 };

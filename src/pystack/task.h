@@ -18,6 +18,7 @@ struct py_process;
 /* What a coroutine or generator does, and its frame. */
 struct coro_look {
 	enum { CORO_DONE, CORO_CREATED, CORO_SUSPENDED, CORO_RUNNING } state;
+	bool awaits; /* suspended in an await, where the state tells */
 	struct frame_words words;
 	uint64_t frame; /* where it lies */
 	uint64_t top;   /* where the value on top of its stack lies, while suspended; 0: nothing is there */
@@ -44,7 +45,22 @@ struct await_chain {
 	size_t frame_capacity;
 };
 
+/* Where the lists of all tasks begin, for the versions that have them (task_list.c). */
+struct task_lists {
+	bool known;
+	uint64_t table;                                    /* where that was told */
+	uint32_t node;                                     /* in a task: its place in the list */
+	uint32_t interp_head, thread_head, thread_running; /* in the interpreter's and a thread's state */
+	struct task_list {
+		uint64_t head;
+		uint64_t *tasks; /* as last seen, in order */
+		size_t count, capacity;
+	} * all;
+	size_t count, capacity;
+};
+
 struct task_table {
+	struct task_lists lists;
 	uint64_t interp, sets[4]; /* the sets that hold weak references to all tasks */
 	size_t set_count;
 	uint64_t looked_at_ns; /* when asyncio was last searched for in vain */
@@ -54,6 +70,14 @@ struct task_table {
 	size_t out_count, out_capacity;
 	bool cut;
 };
+
+/* Takes the tasks of all lists: each is passed to chain_begin. Returns how many there are; torn lists are counted. */
+size_t task_lists_read(struct py_process *p, size_t max);
+/* The task that runs on this thread; 0: none, or cannot be told. */
+uint64_t task_running(struct py_process *p, uint64_t thread);
+void task_lists_clear(struct task_lists *l);
+/* A chain for this task. */
+void chain_begin(struct task_table *t, size_t at, uint64_t task);
 
 /* Fills p->tasks.out. */
 void tasks_read(struct py_process *p, uint64_t interp, size_t max);

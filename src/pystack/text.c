@@ -19,7 +19,8 @@ static bool shape_of(const struct py_process *p, uint64_t addr, const uint8_t *h
 		return false;
 	int64_t length = (int64_t)word_at(head, l->text_length);
 	uint32_t state = (uint32_t)int_at(head, l->text_state);
-	uint32_t kind = state >> 2 & 7, compact = state >> 5 & 1, ascii = state >> 6 & 1;
+	state >>= l->text_kind_shift;
+	uint32_t kind = state & 7, compact = state >> 3 & 1, ascii = state >> 4 & 1;
 	if (!compact || length < 0 || length > INT32_MAX || (kind != 1 && kind != 2 && kind != 4))
 		return false;
 	*out = (struct shape){ addr + (ascii ? l->text_ascii_data : l->text_wide_data),

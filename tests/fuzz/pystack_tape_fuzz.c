@@ -14,21 +14,25 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { EDIT_BYTES = 11, TAPE_BYTES_MAX = 1 << 20, LOOKS = 2 };
 
-static uint8_t *tape_bytes;
-static size_t tape_len;
+/* One without and one with offsets of its own. */
+static const char *const names[] = { "3.11.2", "3.15.2" };
+static struct {
+	uint8_t *bytes;
+	size_t len;
+} tapes[2];
 
-/* The tape beside the sources, wherever we were built. */
-static void load_tape(void)
+/* A tape beside the sources, wherever we were built. */
+static void load_tape(unsigned i)
 {
 	char path[1024];
 	snprintf(path, sizeof path, "%s", __FILE__);
 	char *folder = strstr(path, "fuzz/");
-	tape_bytes = malloc(TAPE_BYTES_MAX);
-	if (folder == NULL || tape_bytes == NULL)
+	tapes[i].bytes = malloc(TAPE_BYTES_MAX);
+	if (folder == NULL || tapes[i].bytes == NULL)
 		abort();
-	snprintf(folder, sizeof path - (size_t)(folder - path), "pystack/tapes/3.11.2.tape");
+	snprintf(folder, sizeof path - (size_t)(folder - path), "pystack/tapes/%s.tape", names[i]);
 	FILE *f = fopen(path, "rb");
-	tape_len = f ? fread(tape_bytes, 1, TAPE_BYTES_MAX, f) : 0;
+	tapes[i].len = f ? fread(tapes[i].bytes, 1, TAPE_BYTES_MAX, f) : 0;
 	if (f != NULL)
 		fclose(f);
 }
@@ -78,15 +82,17 @@ static void look_at(const void *bytes, size_t len)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	if (tape_bytes == NULL)
-		load_tape();
+	unsigned i = size % 2;
+	if (tapes[i].bytes == NULL)
+		load_tape(i);
 	look_at(data, size);
+	size_t tape_len = tapes[i].len;
 	if (tape_len == 0)
 		return 0;
 	uint8_t *copy = malloc(tape_len);
 	if (copy == NULL)
 		abort();
-	memcpy(copy, tape_bytes, tape_len);
+	memcpy(copy, tapes[i].bytes, tape_len);
 	for (; size >= EDIT_BYTES; data += EDIT_BYTES, size -= EDIT_BYTES)
 		edit(copy, tape_len, data);
 	look_at(copy, tape_len);

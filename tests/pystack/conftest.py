@@ -2,8 +2,9 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
-import sys
+import tempfile
 import time
 
 import pytest
@@ -14,7 +15,9 @@ TOOL = os.environ.get("PYSTACK_TOOL", str(ROOT / "build/tests/pystack/pystack_to
 DUMP = os.environ.get("SLOWPROXY_BIN", TOOL)
 # A reader built with sanitizers is slower: more moves under its eyes, and bars on how much may be torn are wider.
 PATIENCE = 5 if "san" in TOOL else 1
-READABLE = {(3, 8), (3, 9), (3, 10), (3, 11), (3, 12)}
+READABLE = {(3, minor) for minor in range(8, 16)}
+# Newer Debians, unpacked with debootstrap into folders of this one and never installed into the system.
+ROOTS = pathlib.Path(os.environ.get("SLOWPROXY_PYTHON_ROOTS", "/var/lib/slowproxy-pythons"))
 PYENV = pathlib.Path(os.environ.get("PYENV_ROOT", "/root/.pyenv")) / "versions"
 
 
@@ -26,9 +29,20 @@ def version_of(python):
         return None
 
 
+def entered(root, program):
+    """A script that runs a program of another root: to the tests it is an interpreter like any other."""
+    script = pathlib.Path(WRAPPERS.name) / f"{root.name}-{program.name}"
+    script.write_text(f'#!/bin/sh\nexec chroot {root} /usr/bin/{program.name} "$@"\n')
+    script.chmod(0o755)
+    return str(script)
+
+
 def find_interpreters():
-    """{path: version} of every CPython 3 at hand: the system's and pyenv's."""
+    """{path: version} of every CPython 3 at hand: the system's, pyenv's, and those in other roots."""
     candidates = ["/usr/bin/python3", *sorted(map(str, PYENV.glob("*/bin/python3")))]
+    if os.getuid() == 0 and ROOTS.is_dir():
+        candidates += [entered(root, program) for root in sorted(ROOTS.iterdir())
+                       for program in sorted(root.glob("usr/bin/python3.*")) if re.fullmatch(r"python3\.\d+t?", program.name)]
     found = {}
     for python in candidates:
         version = version_of(python) if os.access(python, os.X_OK) else None
@@ -37,9 +51,19 @@ def find_interpreters():
     return found
 
 
+def command(python, source, *args):
+    """Runs one of apps/, or some text. Another root does not see our files: it gets their text."""
+    path = HERE / "apps" / source if source.endswith(".py") else None
+    if path and python.startswith(WRAPPERS.name):
+        return [python, "-c", path.read_text(), *args]
+    return [python, str(path), *args] if path else [python, "-c", source, *args]
+
+
+WRAPPERS = tempfile.TemporaryDirectory(prefix="pystack-")
 FOUND = find_interpreters()
 GOOD = [p for p, v in FOUND.items() if v[:2] in READABLE]
 OTHERS = [p for p, v in FOUND.items() if v[:2] not in READABLE]
+MISSING = sorted(READABLE - {v[:2] for v in FOUND.values()})
 
 
 def shown(python, name):
@@ -54,6 +78,8 @@ def name_of(python):
 def pytest_report_header(config):
     return [f"interpreters read: {', '.join(f'{p} ({name_of(p)})' for p in GOOD) or 'NONE FOUND'}",
             f"interpreters that must be refused: {', '.join(map(name_of, OTHERS)) or 'none found, those cases are skipped'}",
+            f"SKIPPED, no such interpreter here (tapes of them are read all the same): "
+            f"{', '.join(f'{a}.{b}' for a, b in MISSING) or 'none'}; other roots are looked for in {ROOTS}",
             f"reader: {TOOL}, dump: {DUMP}"]
 
 
@@ -80,11 +106,9 @@ class Target:
     """A Python process that runs one of apps/, or some text."""
 
     def __init__(self, python, source, *args):
-        path = HERE / "apps" / source if source.endswith(".py") else None
-        command = [python, str(path)] if path else [python, "-c", source]
-        self.process = subprocess.Popen([*command, *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(command(python, source, *args), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         self.pid = self.process.pid
-        self.path = path
+        self.path = HERE / "apps" / source
 
     def ready(self):
         """Waits for the line "ready"."""

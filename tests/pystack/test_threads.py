@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from conftest import HERE, PATIENCE, dump, frames_of, shown, stacks_of, until, watch
+from conftest import PATIENCE, command, dump, frames_of, shown, stacks_of, until, watch
 
 
 def thread(document, name):
@@ -288,7 +288,7 @@ def test_a_realistic_program(python, start):
 @pytest.mark.skipif(os.getuid() != 0 or not shutil.which("unshare"), reason="needs root and unshare to make a pid namespace")
 def test_another_pid_namespace(python):
     """A process in its own pid namespace, as in a container: threads bear the ids that we know them by, with states and names."""
-    outer = subprocess.Popen(["unshare", "--pid", "--fork", "--kill-child", python, str(HERE / "apps/many.py")],
+    outer = subprocess.Popen(["unshare", "--pid", "--fork", "--kill-child", *command(python, "many.py")],
                              stdout=subprocess.PIPE, text=True)
     try:
         assert outer.stdout.readline().strip() == "ready"

@@ -67,6 +67,30 @@ static bool stopped(pid_t pid)
 	return after != NULL && after[2] == 'T';
 }
 
+/* The table of the lists of tasks is searched for in megabytes of data: the tape gets the page it was found on. */
+static void tape_tasks(struct py_process *p)
+{
+	uint8_t page[4096];
+	struct py_process *scout;
+	struct py_sample sample;
+	struct buf why = { 0 };
+	if (py_process_open(p->pid, &scout, &why) != PY_OK)
+		return;
+	if (py_process_sample(scout, &everything, &sample) == PY_OK && scout->tasks.lists.known) {
+		struct task_lists found = { .known = true,
+			.table = scout->tasks.lists.table,
+			.node = scout->tasks.lists.node,
+			.interp_head = scout->tasks.lists.interp_head,
+			.thread_head = scout->tasks.lists.thread_head,
+			.thread_running = scout->tasks.lists.thread_running };
+		p->tasks.lists = found;
+		for (uint64_t at = found.table & ~4095ull; at < found.table + 104; at += sizeof page)
+			if (!mem_read(p->mem, at, page, sizeof page))
+				fputs("the table of tasks cannot be read again\n", stderr);
+	}
+	py_process_close(scout);
+}
+
 static int tape_record(pid_t pid, const char *path)
 {
 	struct mem *live = mem_live(pid);
@@ -80,6 +104,8 @@ static int tape_record(pid_t pid, const char *path)
 		usleep(1000);
 	struct mem *recorder = mem_recorder(live);
 	bool ok = process_open_memory(recorder, &p, &why) == PY_OK;
+	if (ok)
+		tape_tasks(p);
 	for (unsigned i = 0; ok && i < 2; i++)
 		ok = py_process_sample(p, &everything, &sample) == PY_OK;
 	if (ok) {
@@ -152,7 +178,7 @@ static enum line_table_kind line_kind(const char *name)
 	static const char *const names[] = {
 		[LINES_LOCATIONS] = "locations", [LINES_LNOTAB] = "lnotab", [LINES_RANGES] = "ranges"
 	};
-	size_t kind = 0;
+	size_t kind = LINES_LOCATIONS;
 	while (kind + 1 < ARRAY_LEN(names) && strcmp(names[kind], name) != 0)
 		kind++;
 	return (enum line_table_kind)kind;

@@ -24,7 +24,8 @@
 
 #define TAPES TEST_DATA "/pystack/tapes/"
 
-static const char *const tapes[] = { "3.11.2", "3.11.7", "3.8.18", "3.9.18", "3.10.13", "3.12.1" };
+static const char *const tapes[] = { "3.11.2", "3.11.7", "3.8.18", "3.9.18", "3.10.13", "3.12.1", "3.13.0",
+	"3.14.10", "3.15.2" };
 static const struct py_wants everything = { .states = true, .tasks = true };
 
 static void load(const char *name, const char *ending, struct buf *out)
@@ -364,24 +365,55 @@ static void versions_must_agree(void **state)
 	assert_true(layout_path_contradicts("/usr/bin/python3.10", guess));
 }
 
-/* "the row is found for its version only, and its offsets are checked" */
+/* "a layout is found for its version only, it says how everything is read, and its offsets are checked" */
 static void layouts(void **state)
 {
 	(void)state;
 	struct buf why = { 0 };
-	const struct py_layout *row = layout_find(0x030b02f0);
-	assert_non_null(row);
-	assert_null(layout_find(0x03ff0000));
-	assert_null(layout_find(0));
-	assert_true(layout_check(row, &why));
-	for (uint32_t minor = 8; minor <= 10; minor++) {
-		assert_non_null(layout_find(3u << 24 | minor << 16));
-		assert_true(layout_check(layout_find(3u << 24 | minor << 16), &why));
+	struct py_layout l;
+	assert_false(layout_take(0x03ff0000, false, &l));
+	assert_false(layout_take(0, false, &l));
+	assert_false(layout_take(0x030b02f0, true, &l));
+	for (size_t row = 0; row < LAYOUT_COUNT; row++) {
+		const struct py_layout *r = &layout_rows[row];
+		assert_true(layout_take(r->version << 16, r->free_threaded, &l));
+		assert_true(layout_check(&l, &why));
+		assert_true(r->own_offsets == (layout_own_offsets_bytes(r) > 0));
 	}
-	struct py_layout bad = *row;
+	assert_true(layout_take(0x030b02f0, false, &l));
+	struct py_layout bad = l;
 	bad.tstate_frame = 4000;
 	assert_false(layout_check(&bad, &why));
 	assert_non_null(strstr(why.data, "tstate.frame"));
+	bad = l;
+	bad.attrs = 0;
+	assert_false(layout_check(&bad, &why));
+	bad = l;
+	bad.frame_owner = bad.frame_size;
+	assert_false(layout_check(&bad, &why));
+	buf_clear(&why);
+}
+
+/* "the offsets a process tells itself replace ours, and are refused when they cannot be" */
+static void own_offsets(void **state)
+{
+	(void)state;
+	struct buf why = { 0 };
+	struct py_layout l;
+	struct own_offsets own;
+	uint8_t table[OWN_OFFSETS_BYTES_MAX];
+	assert_true(layout_take(0x030d0000, false, &l));
+	memset(table, 0xff, sizeof table);
+	assert_false(layout_own_offsets(table, &own));
+	memcpy(table, "xdebugpy\0\0\x0d\x03\0\0\0\0\1\0\0\0\0\0\0\0", OWN_OFFSETS_HEAD_BYTES);
+	assert_true(layout_own_offsets(table, &own));
+	assert_true(own.free_threaded && own.version_hex == 0x030d0000);
+	layout_apply_offsets(&l, table);
+	assert_false(layout_check(&l, &why));
+	assert_true(layout_take(0x030d0000, false, &l));
+	memset(table + OWN_OFFSETS_HEAD_BYTES, 0x30, sizeof table - OWN_OFFSETS_HEAD_BYTES);
+	layout_apply_offsets(&l, table);
+	assert_false(layout_check(&l, &why));
 	buf_clear(&why);
 }
 
@@ -445,7 +477,7 @@ static void symbols_in_memory(void **state)
 	}
 #define ON_TAPES(test)                                                                                       \
 	ON_TAPE(test, 0), ON_TAPE(test, 1), ON_TAPE(test, 2), ON_TAPE(test, 3), ON_TAPE(test, 4),            \
-		ON_TAPE(test, 5)
+		ON_TAPE(test, 5), ON_TAPE(test, 6), ON_TAPE(test, 7), ON_TAPE(test, 8)
 
 int main(void)
 {
@@ -454,6 +486,7 @@ int main(void)
 		cmocka_unit_test(older_tables),
 		cmocka_unit_test(versions_must_agree),
 		cmocka_unit_test(layouts),
+		cmocka_unit_test(own_offsets),
 		cmocka_unit_test(marks_need_file_and_function),
 		ON_TAPES(tape_replays),
 		ON_TAPES(second_look_is_one_read),
