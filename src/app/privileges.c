@@ -45,11 +45,21 @@ static bool capabilities_set(uint64_t keep)
 	return syscall(SYS_capset, &head, data) == 0;
 }
 
-/* Only root can change its uid, and only root needs to. */
+static bool has_capability(uint64_t set, unsigned capability)
+{
+	return (set & UINT64_C(1) << capability) != 0;
+}
+
+/* Only root can change its uid, and only root needs to. Root in a container that drops all capabilities cannot: it stays, as
+ * powerless as it is. */
 static bool become(const char *user, struct buf *why)
 {
 	if (geteuid() != 0 || user[0] == '\0' || strcmp(user, "root") == 0)
 		return true;
+	if (!has_capability(capabilities_permitted(), CAP_SETUID)) {
+		log_info("root without CAP_SETUID cannot become %s: stays user 0", user);
+		return true;
+	}
 	struct passwd *pw = getpwnam(user);
 	if (pw == NULL) {
 		buf_printf(why, "user: there is no user called %s on this system", user);
@@ -111,6 +121,25 @@ static const struct sock_filter sampler_filter[] = {
 	NEVER(listen),
 	NEVER(accept),
 	NEVER(accept4),
+	NEVER(openat2), /* its flags lie where no filter sees them */
+	NEVER(truncate),
+	NEVER(unlinkat),
+	NEVER(renameat2),
+	NEVER(linkat),
+	NEVER(symlinkat),
+	NEVER(mkdirat),
+	NEVER(mknodat),
+	NEVER(fchmod),
+	NEVER(fchmodat),
+	NEVER(fchown),
+	NEVER(fchownat),
+	NEVER(mount),
+	NEVER(setns),
+	NEVER(unshare),
+	NEVER(chroot),
+	NEVER(setuid),
+	NEVER(setresuid),
+	NEVER(bpf),
 	SKIP_UNLESS(SYS_socket, 3),
 	LOAD(args[0]),
 	SKIP_IF(AF_NETLINK, 1),
@@ -121,7 +150,19 @@ static const struct sock_filter sampler_filter[] = {
 	SKIP_UNLESS_ANY(O_WRONLY | O_RDWR | O_CREAT, 1),
 	REFUSE,
 	LOAD(nr),
-#ifdef SYS_open
+#ifdef SYS_open /* the older names of the same, where an architecture has them */
+	NEVER(creat),
+	NEVER(unlink),
+	NEVER(rename),
+	NEVER(renameat),
+	NEVER(link),
+	NEVER(symlink),
+	NEVER(mkdir),
+	NEVER(rmdir),
+	NEVER(mknod),
+	NEVER(chmod),
+	NEVER(chown),
+	NEVER(lchown),
 	SKIP_UNLESS(SYS_open, 3),
 	LOAD(args[1]),
 	SKIP_UNLESS_ANY(O_WRONLY | O_RDWR | O_CREAT, 1),
@@ -130,13 +171,21 @@ static const struct sock_filter sampler_filter[] = {
 	ALLOW,
 };
 
+/* What the sampler keeps. Root without CAP_SYS_PTRACE (in a container, as engines start them) may still read processes of
+ * uid 0 that are allowed no more than it is itself: it stays root and keeps what it was given. The filter above is what
+ * keeps it from using any of that. */
+static bool sampler_stays_root(uint64_t permitted)
+{
+	return geteuid() == 0 && !has_capability(permitted, CAP_SYS_PTRACE);
+}
+
 bool privileges_drop_sampler(const char *user, struct buf *why)
 {
 	const uint64_t wanted = UINT64_C(1) << CAP_SYS_PTRACE | UINT64_C(1) << CAP_DAC_READ_SEARCH;
-	uint64_t kept = capabilities_permitted() & wanted;
+	uint64_t permitted = capabilities_permitted();
+	uint64_t kept = sampler_stays_root(permitted) ? permitted : permitted & wanted;
 
-	/* Root without CAP_SYS_PTRACE (a container with all capabilities dropped) can still read processes of uid 0: it stays. */
-	if (kept & UINT64_C(1) << CAP_SYS_PTRACE) {
+	if (has_capability(permitted, CAP_SYS_PTRACE)) {
 		if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0)
 			return failed(why, "PR_SET_KEEPCAPS");
 		if (!become(user, why))

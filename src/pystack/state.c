@@ -1,6 +1,7 @@
 /* state.c - what the kernel says of a thread, read from files of /proc/PID/task/TID that are kept open.
  *
- * `syscall` tells all of it in one read: the word "running", or the number and arguments of the call it sleeps in.
+ * `syscall` tells all of it in one read: the word "running", or the number and arguments of the call it sleeps in. It belongs
+ * to the process' user; where CAP_SYS_PTRACE is all we have, `stat` tells who sleeps and `wchan` in which function of the kernel.
  */
 #include "state.h"
 
@@ -18,7 +19,7 @@ const char *const py_state_names[] = { "unknown", "running", "blocked", "gil_wai
 
 void state_files_init(struct state_files *f)
 {
-	f->syscall = f->stat = CLOSED;
+	f->syscall = f->stat = f->wchan = CLOSED;
 }
 
 void state_files_close(struct state_files *f)
@@ -27,6 +28,8 @@ void state_files_close(struct state_files *f)
 		close(f->syscall);
 	if (f->stat >= 0)
 		close(f->stat);
+	if (f->wchan >= 0)
+		close(f->wchan);
 	state_files_init(f);
 }
 
@@ -104,8 +107,32 @@ static bool waits_for_work(const struct thread *t, int nr)
 	return false;
 }
 
-/* Where /proc/.../syscall is not to be had, the letter in stat is all there is. */
-static enum py_state state_by_letter(struct py_process *p, struct thread *t)
+/* What the kernel's functions that sleep are called, and the system call that leads there. */
+static const struct {
+	const char *part;
+	int nr;
+} sleeps[] = {
+	{ "futex", SYS_futex },
+	{ "epoll", SYS_epoll_pwait },
+	{ "ep_poll", SYS_epoll_pwait },
+	{ "poll", SYS_ppoll },
+	{ "select", SYS_pselect6 },
+	{ "nanosleep", SYS_clock_nanosleep },
+	{ "pipe_read", SYS_read },
+	{ "do_wait", SYS_wait4 },
+	{ "accept", SYS_accept4 },
+};
+
+static int syscall_of_sleep(const char *function)
+{
+	for (size_t i = 0; i < ARRAY_LEN(sleeps); i++)
+		if (strstr(function, sleeps[i].part) != NULL)
+			return sleeps[i].nr;
+	return -1;
+}
+
+/* Where /proc/.../syscall is not to be had. A futex may be the GIL or any other lock: which one is not to be seen here. */
+static enum py_state state_by_letter(struct py_process *p, struct thread *t, int *syscall)
 {
 	char text[512];
 	if (!read_kept(p, t->tid, &t->files.stat, "stat", text, sizeof text))
@@ -113,7 +140,16 @@ static enum py_state state_by_letter(struct py_process *p, struct thread *t)
 	const char *after_name = strrchr(text, ')');
 	if (after_name == NULL || after_name[1] != ' ')
 		return PY_STATE_UNKNOWN;
-	return after_name[2] == 'R' ? PY_STATE_RUNNING : PY_STATE_BLOCKED;
+	if (after_name[2] == 'R')
+		return PY_STATE_RUNNING;
+	if (read_kept(p, t->tid, &t->files.wchan, "wchan", text, sizeof text))
+		*syscall = syscall_of_sleep(text);
+	if (*syscall >= 0 && waits_for_work(t, *syscall))
+		return PY_STATE_IDLE;
+	if (*syscall != SYS_futex)
+		return PY_STATE_BLOCKED;
+	*syscall = -1;
+	return PY_STATE_UNKNOWN;
 }
 
 enum py_state state_read(struct py_process *p, struct thread *t, int *syscall)
@@ -124,7 +160,7 @@ enum py_state state_read(struct py_process *p, struct thread *t, int *syscall)
 	if (t->tid == 0)
 		return PY_STATE_UNKNOWN;
 	if (!read_kept(p, t->tid, &t->files.syscall, "syscall", text, sizeof text))
-		return state_by_letter(p, t);
+		return state_by_letter(p, t, syscall);
 	if (strncmp(text, "running", 7) == 0)
 		return PY_STATE_RUNNING;
 	if (sscanf(text, "%d %lx", syscall, &first) < 2)

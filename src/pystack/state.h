@@ -13,7 +13,7 @@ struct thread;
 
 /* Kept open: reading an open file again costs a quarter of opening it. */
 struct state_files {
-	int syscall, stat; /* -1 not open; -2 cannot be opened */
+	int syscall, stat, wchan; /* -1 not open; -2 cannot be opened */
 };
 
 void state_files_init(struct state_files *f);

@@ -5,6 +5,9 @@
  *
  * Several processes may hold one socket after a fork. The one that started first is the one that accepted it: the others
  * have merely inherited it. (A server that forks for each connection closes the parent's copy, so there too it is right.)
+ *
+ * /proc/PID/fd belongs to the process' user. With CAP_SYS_PTRACE alone it stays closed for processes of others, but
+ * /proc/PID/fdinfo is open (Linux 5.14): it tells of each descriptor the inode and the mount, and sockets have a mount of their own.
  */
 #include "holder.h"
 
@@ -61,12 +64,62 @@ static bool socket_link(int dir, const char *name, uint64_t *inode)
 	return sscanf(target, "socket:[%" SCNu64 "]", inode) == 1;
 }
 
-static bool holds(pid_t pid, unsigned fd, uint64_t inode)
+static bool info_value(const char *info, const char *key, uint64_t *value)
+{
+	const char *line = strstr(info, key);
+	return line != NULL && sscanf(line + strlen(key), "%" SCNu64, value) == 1;
+}
+
+/* What fdinfo tells of a descriptor: its inode, on which mount. */
+static bool info_read(int dir, const char *name, uint64_t *mount, uint64_t *inode)
+{
+	char text[256]; /* the two stand in the first lines */
+	int fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	ssize_t len = read(fd, text, sizeof text - 1);
+	close(fd);
+	text[len < 0 ? 0 : len] = '\0';
+	return info_value(text, "\nmnt_id:", mount) && info_value(text, "\nino:", inode);
+}
+
+/* The mount of all sockets, as any socket of ours tells; 0: there is none, or the kernel does not say. */
+static uint64_t sockets_mount_find(void)
+{
+	uint64_t mount = 0, inode, told;
+	int infos = open("/proc/self/fdinfo", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = opendir("/proc/self/fd");
+	struct dirent *e;
+	while (dir != NULL && mount == 0 && (e = readdir(dir)) != NULL)
+		if (socket_link(dirfd(dir), e->d_name, &inode) &&
+			!(info_read(infos, e->d_name, &mount, &told) && told == inode))
+			mount = 0;
+	if (dir != NULL)
+		closedir(dir);
+	if (infos >= 0)
+		close(infos);
+	return mount;
+}
+
+static bool socket_info(struct holders *h, int dir, const char *name, uint64_t *inode)
+{
+	uint64_t mount;
+	if (h->sockets_mount == 0)
+		h->sockets_mount = sockets_mount_find();
+	return h->sockets_mount != 0 && info_read(dir, name, &mount, inode) && mount == h->sockets_mount;
+}
+
+static bool holds(struct holders *h, pid_t pid, unsigned fd, uint64_t inode)
 {
 	char path[48];
 	uint64_t has;
 	snprintf(path, sizeof path, "/proc/%d/fd/%u", (int)pid, fd);
-	return socket_link(AT_FDCWD, path, &has) && has == inode;
+	if (socket_link(AT_FDCWD, path, &has))
+		return has == inode;
+	if (errno != EACCES)
+		return false;
+	snprintf(path, sizeof path, "/proc/%d/fdinfo/%u", (int)pid, fd);
+	return socket_info(h, AT_FDCWD, path, &has) && has == inode;
 }
 
 bool holder_known(struct holders *h, uint64_t inode, pid_t *pid)
@@ -75,7 +128,7 @@ bool holder_known(struct holders *h, uint64_t inode, pid_t *pid)
 	if (!map_get(&h->by_inode, inode, &value))
 		return false;
 	*pid = (pid_t)(value >> 32);
-	if (holds(*pid, (unsigned)value, inode))
+	if (holds(h, *pid, (unsigned)value, inode))
 		return true;
 	map_remove(&h->by_inode, inode);
 	return false;
@@ -135,12 +188,46 @@ static bool held_by_elder(struct holders *h, uint64_t inode, pid_t pid)
 	return theirs != 0 && (theirs < ours || (theirs == ours && other < pid));
 }
 
-/* Notes every socket of the process; how many of the wanted ones were among them. */
-static size_t process_look(struct holders *h, pid_t pid, const struct map *wanted)
+/* The folder that tells of the descriptors of a process: fd, or else fdinfo. NULL: neither may be read. */
+static DIR *descriptors_open(pid_t pid, bool *infos)
 {
 	char path[32];
 	snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
 	DIR *dir = opendir(path);
+	*infos = dir == NULL && errno == EACCES;
+	if (!*infos)
+		return dir;
+	snprintf(path, sizeof path, "/proc/%d/fdinfo", (int)pid);
+	dir = opendir(path);
+	/* Some kernels open the folder to everybody, and only the files in it are closed. */
+	uint64_t mount, inode;
+	struct dirent *e;
+	while (dir != NULL && (e = readdir(dir)) != NULL) {
+		if (!isdigit((unsigned char)e->d_name[0]))
+			continue;
+		if (info_read(dirfd(dir), e->d_name, &mount, &inode)) {
+			rewinddir(dir);
+			return dir;
+		}
+	}
+	if (dir != NULL)
+		closedir(dir);
+	errno = EACCES;
+	return NULL;
+}
+
+static void socket_note(struct holders *h, pid_t pid, const char *name, uint64_t inode)
+{
+	if (h->by_inode.used >= KNOWN_INODES_MAX)
+		map_clear(&h->by_inode);
+	map_put(&h->by_inode, inode, (uint64_t)pid << 32 | (uint32_t)strtoul(name, NULL, 10));
+}
+
+/* Notes every socket of the process; how many of the wanted ones were among them. */
+static size_t process_look(struct holders *h, pid_t pid, const struct map *wanted)
+{
+	bool infos;
+	DIR *dir = descriptors_open(pid, &infos);
 	if (dir == NULL) {
 		h->saw_denied |= errno == EACCES || errno == EPERM;
 		return 0;
@@ -148,17 +235,13 @@ static size_t process_look(struct holders *h, pid_t pid, const struct map *wante
 	size_t found = 0;
 	for (struct dirent *e; (e = readdir(dir)) != NULL;) {
 		uint64_t inode, unused;
-		if (!isdigit((unsigned char)e->d_name[0]) || !socket_link(dirfd(dir), e->d_name, &inode))
+		if (!isdigit((unsigned char)e->d_name[0]) ||
+			!(infos ? socket_info(h, dirfd(dir), e->d_name, &inode)
+				: socket_link(dirfd(dir), e->d_name, &inode)))
 			continue;
-		bool is_wanted = map_get(wanted, inode, &unused);
-		if (held_by_elder(h, inode, pid)) {
-			found += is_wanted;
-			continue;
-		}
-		if (h->by_inode.used >= KNOWN_INODES_MAX)
-			map_clear(&h->by_inode);
-		map_put(&h->by_inode, inode, (uint64_t)pid << 32 | (uint32_t)strtoul(e->d_name, NULL, 10));
-		found += is_wanted;
+		found += map_get(wanted, inode, &unused);
+		if (!held_by_elder(h, inode, pid))
+			socket_note(h, pid, e->d_name, inode);
 	}
 	closedir(dir);
 	return found;

@@ -1,4 +1,4 @@
-/* holder.h - from a socket's inode to the process that holds it, by reading /proc/PID/fd. */
+/* holder.h - from a socket's inode to the process that holds it, by reading /proc/PID/fd (or fdinfo). */
 #ifndef SLOWPROXY_SAMPLER_HOLDER_H
 #define SLOWPROXY_SAMPLER_HOLDER_H
 
@@ -30,6 +30,7 @@ struct holders {
 	struct holder_candidate candidates[HOLDER_CANDIDATES_MAX];
 	size_t candidate_count;
 	struct holder_pace candidates_pace, everybody_pace;
+	uint64_t sockets_mount; /* the mount that fdinfo names for sockets; 0: not asked yet */
 	bool saw_denied; /* the last look at everybody met a process whose descriptors we may not list */
 };
 
