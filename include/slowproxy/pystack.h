@@ -109,6 +109,34 @@ bool py_process_code_unchanged(struct py_process *p);
 size_t py_process_code_changed(struct py_process *p, uint32_t *ids, size_t room);
 void py_process_forget_code(struct py_process *p);
 
+/* --- permissions, for those who want to know what is missing --- */
+
+/* What /proc/PID/status tells of one process. */
+struct py_credentials {
+	bool known;
+	unsigned uid; /* effective */
+	uint64_t permitted, effective, bounding;
+	bool no_new_privs;
+	unsigned seccomp_filters;
+};
+struct py_credentials py_credentials_of(pid_t pid); /* 0: ours */
+
+/* What keeps us from reading a process, in the order in which the kernel asks. */
+enum py_obstacle {
+	PY_OBSTACLE_HIDDEN,       /* /proc does not show it to us */
+	PY_OBSTACLE_OTHER_USER,   /* and we have no CAP_SYS_PTRACE; so for the next ones */
+	PY_OBSTACLE_NOT_DUMPABLE, /* it changed its user, or was started with a file capability */
+	PY_OBSTACLE_CAPABILITIES, /* it may do more than we */
+	PY_OBSTACLE_YAMA,         /* kernel.yama.ptrace_scope */
+	PY_OBSTACLE_YAMA_NEVER,   /* its value 3: not even with the capability */
+	PY_OBSTACLE_USER_NAMESPACE,
+	PY_OBSTACLE_SECCOMP, /* a filter of ours refuses the call */
+	PY_OBSTACLE_SECURITY_MODULE
+};
+enum py_obstacle py_obstacle_find(pid_t pid); /* of a process that could not be read */
+int py_yama_scope(void);                      /* -1: this kernel has no Yama */
+bool py_readv_is_filtered(void);
+
 /* --- objects, for those who know what to look for ---
  *
  * Everything is bounded, and nothing is believed before its type was looked at. What a running thread holds may change between

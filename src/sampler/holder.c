@@ -223,8 +223,7 @@ static void socket_note(struct holders *h, pid_t pid, const char *name, uint64_t
 	map_put(&h->by_inode, inode, (uint64_t)pid << 32 | (uint32_t)strtoul(name, NULL, 10));
 }
 
-/* Notes every socket of the process; how many of the wanted ones were among them. */
-static size_t process_look(struct holders *h, pid_t pid, const struct map *wanted)
+size_t holders_look_at(struct holders *h, pid_t pid, const struct map *wanted)
 {
 	bool infos;
 	DIR *dir = descriptors_open(pid, &infos);
@@ -256,7 +255,7 @@ static bool candidates_look(struct holders *h, const struct map *wanted, uint64_
 			candidate_drop(h, i);
 			continue;
 		}
-		size_t here = process_look(h, c->pid, wanted);
+		size_t here = holders_look_at(h, c->pid, wanted);
 		if (here != 0)
 			c->used_ns = now_ns;
 		found += here;
@@ -279,7 +278,7 @@ static bool everybody_look(struct holders *h, const struct map *wanted, uint64_t
 		if (!isdigit((unsigned char)e->d_name[0]))
 			continue;
 		pid_t pid = (pid_t)strtol(e->d_name, NULL, 10);
-		size_t here = pid != self ? process_look(h, pid, wanted) : 0;
+		size_t here = pid != self ? holders_look_at(h, pid, wanted) : 0;
 		if (here != 0)
 			candidate_add(h, pid, now_ns);
 		found += here;

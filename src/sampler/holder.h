@@ -41,6 +41,9 @@ bool holder_known(struct holders *h, uint64_t inode, pid_t *pid);
  * may do nothing; true: it looked at everybody, so what is not known now is not visible to us (for now). */
 bool holders_look(struct holders *h, const struct map *wanted, uint64_t now_ns);
 
+/* Looks at one process: notes every socket of it, returns how many of the wanted ones were among them. */
+size_t holders_look_at(struct holders *h, pid_t pid, const struct map *wanted);
+
 /* The process' start time in clock ticks after boot; 0: no such process. */
 uint64_t process_start_time(pid_t pid);
 

@@ -366,11 +366,11 @@ static void order_unheld(struct orders *os, struct order *o, bool saw_everybody,
 	if (saw_everybody && os->holders.saw_denied)
 		target_tell(os, o, IPC_STATUS_DENIED, NULL,
 			"the worker's descriptors may not be listed; run slowproxy as the worker's user, or give it "
-			"CAP_SYS_PTRACE");
+			"CAP_SYS_PTRACE: `slowproxy doctor` tells how");
 	else if (saw_everybody)
 		target_tell(os, o, IPC_STATUS_NO_WORKER, NULL,
 			"no process we can see holds the other end of the connection; share the pid namespace with "
-			"the backend");
+			"the backend: `slowproxy doctor` tells how");
 	order_wait(o, now_ns);
 	if (saw_everybody)
 		o->inode = 0; /* ask anew: the connection may have been handed on or closed */
