@@ -25,9 +25,8 @@ enum { SAMPLER_LISTENERS_MAX = 64 };
 struct sampler_listeners {
 	pid_t pids[SAMPLER_LISTENERS_MAX]; /* who holds a listening socket of that address */
 	size_t count;
-	bool socket_seen;   /* there is such a socket in a network namespace that we can see */
-	bool saw_denied;    /* descriptors of some process may not be listed */
-	unsigned processes; /* that we can see at all */
+	bool socket_seen; /* there is such a socket in a network namespace that we can see */
+	bool saw_denied;  /* descriptors of some process may not be listed */
 };
 /* Who listens at this port, on whatever address; at this path, when it is not NULL. */
 void sampler_find_listeners(const char *path, uint16_t port, struct sampler_listeners *out);

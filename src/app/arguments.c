@@ -12,7 +12,7 @@
 enum { ALL = TOOL_DUMP | TOOL_RECORD | TOOL_TOP, LOOKS = TOOL_RECORD | TOOL_TOP };
 
 const struct flag_row flag_rows[FLAG_COUNT] = {
-	[FLAG_PID] = { "pid", 'p', "PID", ALL, "the process" },
+	[FLAG_PID] = { "pid", 'p', "PID", ALL | TOOL_DOCTOR, "the process" },
 	[FLAG_OUTPUT] = { "output", 'o', "FILE", TOOL_RECORD,
 		"- is standard output; default: a name made of process and time" },
 	[FLAG_FORMAT] = { "format", 'f', "FORMAT", TOOL_RECORD,
@@ -36,12 +36,14 @@ const struct flag_row flag_rows[FLAG_COUNT] = {
 	[FLAG_NOLINENO] = { "nolineno", 0, NULL, TOOL_RECORD, "no line numbers" },
 	[FLAG_FULL_FILENAMES] = { "full-filenames", 0, NULL, ALL,
 		"whole paths; default: from the package on (dump: always whole)" },
-	[FLAG_JSON] = { "json", 'j', NULL, TOOL_DUMP, "one JSON document instead of text" },
+	[FLAG_JSON] = { "json", 'j', NULL, TOOL_DUMP | TOOL_DOCTOR, "one JSON document instead of text" },
+	[FLAG_CONFIG] = { "config", 'c', "FILE", TOOL_DOCTOR,
+		"looks at whoever listens at its upstream; default: /etc/slowproxy/proxy.yaml, if it exists" },
 	[FLAG_BLOCKING] = { "blocking", 0, NULL, 0,
 		"stops the Python threads for the moment of each look: exact, and felt by the process" },
 	[FLAG_NONBLOCKING] = { "nonblocking", 'b', NULL, ALL,
 		"the process is never stopped: so it is anyway, without --blocking" },
-	[FLAG_HELP] = { "help", 'h', NULL, ALL, "this text" },
+	[FLAG_HELP] = { "help", 'h', NULL, ALL | TOOL_DOCTOR, "this text" },
 };
 
 enum { LONG_ONLY = 256 };

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <sys/types.h>
 
-enum tool { TOOL_DUMP = 1, TOOL_RECORD = 2, TOOL_TOP = 4 };
+enum tool { TOOL_DUMP = 1, TOOL_RECORD = 2, TOOL_TOP = 4, TOOL_DOCTOR = 8 };
 
 enum flag {
 	FLAG_PID,
@@ -26,6 +26,7 @@ enum flag {
 	FLAG_NOLINENO,
 	FLAG_FULL_FILENAMES,
 	FLAG_JSON,
+	FLAG_CONFIG,
 	FLAG_BLOCKING,
 	FLAG_NONBLOCKING,
 	FLAG_HELP,

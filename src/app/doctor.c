@@ -8,9 +8,7 @@
 
 #include <ctype.h>
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,10 +21,9 @@
 #include <slowproxy/sampler.h>
 
 #include "arguments.h"
+#include "attach.h"
 #include "configuration.h"
 #include "privileges.h"
-
-extern char **environ;
 
 static const char default_config[] = "/etc/slowproxy/proxy.yaml";
 
@@ -40,49 +37,32 @@ static const char usage[] =
 	"Usage: slowproxy doctor [-c proxy.yaml] [--pid PID] [--json]\n"
 	"\n"
 	"Tells what this machine or container allows: whether the stacks of the backend can be read, and if not, what is\n"
-	"missing and the lines that add it. Run it where slowproxy runs, as the user that starts it.\n"
-	"\n"
-	"  -c, --config FILE   looks at whoever listens at its upstream (default: /etc/slowproxy/proxy.yaml, if it exists)\n"
-	"  -p, --pid PID       looks at this process\n"
-	"                      without both: at every Python process that is visible here\n"
-	"  -j, --json          one JSON document instead of text\n"
-	"\n"
-	"Exit status: 0 all can be read, 1 something cannot, 2 the command line or the configuration is wrong.\n";
+	"missing and the lines that add it. Without a process or a configuration it looks at every Python process that is\n"
+	"visible. Run it where slowproxy runs, as the user that starts it.\n"
+	"\n";
+static const char usage_end[] =
+	"\nExit status: 0 all can be read, 1 something cannot, 2 the command line or the configuration is wrong.\n";
+
+static void usage_print(FILE *out)
+{
+	fputs(usage, out);
+	arguments_print(TOOL_DOCTOR, out);
+	fputs(usage_end, out);
+}
 
 static bool options_take(const struct options *all, struct doctor_options *o)
 {
-	static const struct option known[] = {
-		{ "config", required_argument, NULL, 'c' },
-		{ "pid", required_argument, NULL, 'p' },
-		{ "json", no_argument, NULL, 'j' },
-		{ "help", no_argument, NULL, 'h' },
-		{ 0 },
-	};
+	struct arguments a;
 	*o = (struct doctor_options){ .config_file = all->config_file };
-	optind = 0;
-	for (int c; (c = getopt_long(all->rest_count, all->rest, "c:p:jh", known, NULL)) != -1;) {
-		switch (c) {
-		case 'c':
-			o->config_file = optarg;
-			break;
-		case 'p':
-			o->pid = pid_parse(optarg);
-			if (o->pid == 0) {
-				fprintf(stderr, "slowproxy doctor: %s is not a process id\n", optarg);
-				return false;
-			}
-			break;
-		case 'j':
-			o->json = true;
-			break;
-		case 'h':
-			o->help = true;
-			break;
-		default:
-			return false;
-		}
-	}
-	return true;
+	if (!arguments_take(TOOL_DOCTOR, all->rest_count, all->rest, &a))
+		return false;
+	o->json = a.given[FLAG_JSON] != NULL;
+	o->help = a.given[FLAG_HELP] != NULL;
+	if (a.given[FLAG_CONFIG] != NULL)
+		o->config_file = a.given[FLAG_CONFIG];
+	if (a.given[FLAG_PID] != NULL)
+		o->pid = arguments_pid(&a, "doctor");
+	return a.given[FLAG_PID] == NULL || o->pid != 0;
 }
 
 /* --- the configuration, where there is one --- */
@@ -160,15 +140,28 @@ static const char *place_find(void)
 	return getenv("INVOCATION_ID") != NULL ? "systemd" : NULL;
 }
 
+static unsigned processes_count(void)
+{
+	unsigned count = 0;
+	DIR *dir = opendir("/proc");
+	for (struct dirent *e; dir != NULL && (e = readdir(dir)) != NULL;)
+		count += isdigit((unsigned char)e->d_name[0]) != 0;
+	if (dir != NULL)
+		closedir(dir);
+	return count;
+}
+
 static void self_find(struct doctor_self *self)
 {
-	const uint64_t machine_pid_namespace = 0xEFFFFFFC, machine_user_namespace = 0xEFFFFFFD; /* linux/proc_ns.h */
+	const uint64_t machine_pid_namespace = 0xEFFFFFFC,
+		       machine_user_namespace = 0xEFFFFFFD; /* linux/proc_ns.h */
 	self->started = py_credentials_of(0);
 	self->marked = program_is_marked();
 	self->yama = py_yama_scope();
 	self->pid_namespace_own = namespace_is_own("pid", machine_pid_namespace);
 	self->user_namespace_own = namespace_is_own("user", machine_user_namespace);
 	self->place = place_find();
+	self->processes_seen = processes_count();
 	hidepid_find(self->hidepid, sizeof self->hidepid);
 	self->readv_filtered = py_readv_is_filtered();
 }
@@ -217,7 +210,7 @@ static void look(struct patient *p, const struct doctor_self *self)
 	struct py_wants wants = { .states = true };
 	p->credentials = py_credentials_of(p->pid);
 	name_find(p->pid, p->name, sizeof p->name);
-	p->result = py_process_open(p->pid, &python, &why);
+	p->result = attach(p->pid, &python, &why);
 	if (p->result == PY_OK) {
 		str_copy(p->version, sizeof p->version, py_process_version(python),
 			strlen(py_process_version(python)));
@@ -225,7 +218,8 @@ static void look(struct patient *p, const struct doctor_self *self)
 	}
 	if (p->result == PY_OK && !sampler_may_list(p->pid)) {
 		p->result = PY_DENIED;
-		buf_printf(&why, "its memory may be read, but not its descriptors: no connection leads to it");
+		buf_printf(
+			&why, "its memory may be read, but not its descriptors: no connection leads to it");
 	}
 	p->status = statuses[p->result];
 	if (p->result == PY_DENIED)
@@ -264,19 +258,30 @@ static void problem_set(struct diagnosis *d, enum capture_status status, const c
 	str_copy(d->problem, sizeof d->problem, text, strlen(text));
 }
 
-static void everybody_look(struct diagnosis *d)
+static bool is_denied_python(const struct patient *p)
+{
+	return p->result == PY_DENIED && seems_python(p);
+}
+
+/* Looks at every visible process; those of this kind stay. */
+static void everybody_look(struct diagnosis *d, bool (*stays)(const struct patient *))
 {
 	DIR *dir = opendir("/proc");
 	for (struct dirent *e; dir != NULL && (e = readdir(dir)) != NULL;) {
 		pid_t pid = isdigit((unsigned char)e->d_name[0]) ? (pid_t)strtol(e->d_name, NULL, 10) : 0;
-		if (pid == 0)
+		size_t before = d->count;
+		if (pid == 0 || pid == getpid() || patient_add(d, pid) == NULL || d->count == before)
 			continue;
-		d->self.processes_seen++;
-		if (pid != getpid() && patient_add(d, pid) != NULL && !seems_python(&d->patients[d->count - 1]))
-			d->count--;
+		if (!stays(&d->patients[before]))
+			d->count = before;
 	}
 	if (dir != NULL)
 		closedir(dir);
+}
+
+static void pythons_look(struct diagnosis *d)
+{
+	everybody_look(d, seems_python);
 	if (d->count != 0)
 		return;
 	problem_set(d, CAPTURE_NO_WORKER, "no Python process is visible here");
@@ -288,7 +293,7 @@ static void backend_unseen(
 	struct diagnosis *d, const struct config_address *a, const struct sampler_listeners *found)
 {
 	char text[400];
-	if (found->saw_denied) {
+	if (found->socket_seen && found->saw_denied) {
 		snprintf(text, sizeof text,
 			"who listens at %s cannot be seen: there are processes whose descriptors we may not list",
 			a->text);
@@ -305,28 +310,12 @@ static void backend_unseen(
 	d->problem_advice = (struct advice){ { REMEDY_SHARE_PIDS }, 1 };
 }
 
-/* Whoever might be the backend but may not be looked into: the Python processes that are denied. */
-static void denied_look(struct diagnosis *d)
-{
-	DIR *dir = opendir("/proc");
-	for (struct dirent *e; dir != NULL && (e = readdir(dir)) != NULL;) {
-		pid_t pid = isdigit((unsigned char)e->d_name[0]) ? (pid_t)strtol(e->d_name, NULL, 10) : 0;
-		size_t before = d->count;
-		struct patient *p = pid != 0 && pid != getpid() ? patient_add(d, pid) : NULL;
-		if (p != NULL && d->count > before && (p->result != PY_DENIED || !seems_python(p)))
-			d->count--;
-	}
-	if (dir != NULL)
-		closedir(dir);
-}
-
 static void backend_look(struct diagnosis *d)
 {
 	for (size_t i = 0; i < d->config->upstream.count; i++) {
 		const struct config_address *a = &d->config->upstream.items[i];
 		struct sampler_listeners found;
 		sampler_find_listeners(a->is_unix ? a->host : NULL, a->port, &found);
-		d->self.processes_seen = found.processes;
 		for (size_t k = 0; k < found.count; k++) {
 			struct patient *p = patient_add(d, found.pids[k]);
 			if (p != NULL)
@@ -335,8 +324,12 @@ static void backend_look(struct diagnosis *d)
 		if (found.count == 0)
 			backend_unseen(d, a, &found);
 	}
-	if (d->problem_status == CAPTURE_DENIED)
-		denied_look(d);
+	if (d->problem_status != CAPTURE_DENIED)
+		return;
+	size_t before = d->count;
+	everybody_look(d, is_denied_python); /* the backend may be among them */
+	if (d->count == before)
+		d->problem_advice = advice_for(PY_OBSTACLE_CAPABILITIES, &d->self);
 }
 
 bool diagnosis_good(const struct diagnosis *d)
@@ -355,7 +348,7 @@ static void examine(struct diagnosis *d, pid_t pid)
 	else if (d->config != NULL)
 		backend_look(d);
 	else
-		everybody_look(d);
+		pythons_look(d);
 }
 
 int doctor_main(const struct options *options)
@@ -365,16 +358,16 @@ int doctor_main(const struct options *options)
 	struct config *config;
 	struct buf why = { 0 }, text = { 0 };
 	if (!options_take(options, &o)) {
-		fputs(usage, stderr);
+		usage_print(stderr);
 		return EXIT_USAGE;
 	}
 	if (o.help) {
-		fputs(usage, stdout);
+		usage_print(stdout);
 		return EXIT_SUCCESS;
 	}
 	if (!config_find(options, &o, &config))
 		return EXIT_USAGE;
-	struct log_settings quiet = { .level = LOG_LEVEL_ERROR, .role = "doctor" };
+	struct log_settings quiet = { .level = LOG_ERROR, .role = "doctor" };
 	log_setup(&quiet);
 	d.config = config;
 	self_find(&d.self);

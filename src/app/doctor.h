@@ -52,7 +52,8 @@ struct remedy_place {
 extern const struct remedy_place remedy_places[];
 extern const size_t remedy_place_count;
 /* The line with the uid in its place; NULL: none. */
-const char *remedy_line(const struct remedy *r, const struct remedy_place *place, unsigned uid, struct buf *out);
+const char *remedy_line(
+	const struct remedy *r, const struct remedy_place *place, unsigned uid, struct buf *out);
 
 /* Any one of them helps. */
 struct advice {

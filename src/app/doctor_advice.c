@@ -107,7 +107,8 @@ static const char *with_uid(const char *text, unsigned uid, struct buf *out)
 	return out->data;
 }
 
-const char *remedy_line(const struct remedy *r, const struct remedy_place *place, unsigned uid, struct buf *out)
+const char *remedy_line(
+	const struct remedy *r, const struct remedy_place *place, unsigned uid, struct buf *out)
 {
 	const char *text = place == NULL ? r->what : *(const char *const *)((const char *)r + place->offset);
 	return text != NULL ? with_uid(text, uid, out) : NULL;

@@ -6,6 +6,7 @@
 
 #include <slowproxy/config.h>
 
+#include "doctor.h"
 #include "dump.h"
 #include "options.h"
 #include "record.h"
@@ -39,6 +40,8 @@ static int command_run(struct options *options, char **argv)
 		return dump_main(options->rest_count, options->rest);
 	case COMMAND_RECORD:
 		return record_main(options->rest_count, options->rest);
+	case COMMAND_DOCTOR:
+		return doctor_main(options);
 	case COMMAND_SCHEMA:
 		config_print_schema(stdout);
 		return 0;

@@ -25,6 +25,7 @@
 #include <slowproxy/base/log.h>
 
 #include "backend.h"
+#include "configuration.h"
 #include "family.h"
 #include "notify.h"
 #include "upgrade.h"
@@ -32,7 +33,6 @@
 extern char **environ;
 
 enum {
-	CONFIG_BYTES_MAX = 16 << 20,
 	FAMILIES_MAX = 16 /* retiring ones; the oldest is cut when there are more */
 };
 
@@ -59,51 +59,6 @@ struct parent {
 };
 
 /* --- the configuration --- */
-
-static bool file_read(const char *name, struct buf *out, struct buf *errors)
-{
-	char chunk[65536];
-	size_t n = 0;
-	FILE *f = fopen(name, "re");
-	while (f != NULL && (n = fread(chunk, 1, sizeof chunk, f)) > 0 && out->len < CONFIG_BYTES_MAX)
-		buf_add(out, chunk, n);
-	bool good = f != NULL && !ferror(f);
-	if (!good)
-		buf_printf(errors, "%s: %s\n", name, strerror(errno));
-	if (f != NULL)
-		fclose(f);
-	return good;
-}
-
-/* Whoever starts as root names the user the children become: it must exist before anything is started. */
-static bool user_exists(const struct config *c, struct buf *errors)
-{
-	if (geteuid() != 0 || c->user[0] == '\0' || getpwnam(c->user) != NULL)
-		return true;
-	buf_printf(errors, "user: there is no user called %s on this system\n", c->user);
-	return false;
-}
-
-/* The bytes go to yaml, every error to errors. */
-static struct config *config_from(const struct options *options, struct buf *yaml, struct buf *errors)
-{
-	if (options->config_file != NULL && !file_read(options->config_file, yaml, errors))
-		return NULL;
-	struct config_source source = {
-		.file_name = options->config_file,
-		.yaml = yaml->data ? yaml->data : "",
-		.yaml_len = yaml->len,
-		.environment = environ,
-		.flags = options->flags,
-		.flag_count = options->flag_count,
-	};
-	struct config *config = config_load(&source, errors);
-	if (config != NULL && !user_exists(config, errors)) {
-		config_free(config);
-		config = NULL;
-	}
-	return config;
-}
 
 static bool directories_above_make(char *path)
 {
@@ -186,7 +141,7 @@ static void reload(struct parent *p)
 	struct buf yaml = { 0 }, errors = { 0 };
 	p->reload_at_ns = 0;
 	notify_reloading();
-	struct config *config = config_from(p->options, &yaml, &errors);
+	struct config *config = configuration_read(p->options, &yaml, &errors);
 
 	if (config == NULL) {
 		log_each_line(&errors);
@@ -488,18 +443,18 @@ static bool is_given(const struct options *o, const char *key, const char *varia
 static struct config *config_for(const struct options *options, struct buf *yaml, struct buf *errors)
 {
 	if (options->backend == NULL)
-		return config_from(options, yaml, errors);
+		return configuration_read(options, yaml, errors);
 	bool no_upstream =
 		options->config_file == NULL && !is_given(options, "upstream", "SLOWPROXY_UPSTREAM");
 	backend_environment(options->backend, no_upstream, options->config_file == NULL);
-	struct config *config = config_from(options, yaml, errors);
+	struct config *config = configuration_read(options, yaml, errors);
 	if (config != NULL || options->config_file == NULL ||
 		is_given(options, "upstream", "SLOWPROXY_UPSTREAM"))
 		return config;
 	buf_reset(yaml);
 	buf_reset(errors);
 	backend_environment(options->backend, true, false);
-	return config_from(options, yaml, errors);
+	return configuration_read(options, yaml, errors);
 }
 
 int parent_run(const struct options *options, char *const *argv)

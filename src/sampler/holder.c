@@ -16,9 +16,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/netlink.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <slowproxy/base/clock.h>
@@ -83,21 +85,18 @@ static bool info_read(int dir, const char *name, uint64_t *mount, uint64_t *inod
 	return info_value(text, "\nmnt_id:", mount) && info_value(text, "\nino:", inode);
 }
 
-/* The mount of all sockets, as any socket of ours tells; 0: there is none, or the kernel does not say. */
+/* The mount of all sockets, as one of ours tells; 0: the kernel does not say. */
 static uint64_t sockets_mount_find(void)
 {
-	uint64_t mount = 0, inode, told;
-	int infos = open("/proc/self/fdinfo", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = opendir("/proc/self/fd");
-	struct dirent *e;
-	while (dir != NULL && mount == 0 && (e = readdir(dir)) != NULL)
-		if (socket_link(dirfd(dir), e->d_name, &inode) &&
-			!(info_read(infos, e->d_name, &mount, &told) && told == inode))
-			mount = 0;
-	if (dir != NULL)
-		closedir(dir);
-	if (infos >= 0)
-		close(infos);
+	char name[32];
+	uint64_t mount = 0, inode;
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+	if (fd < 0)
+		return 0;
+	snprintf(name, sizeof name, "/proc/self/fdinfo/%d", fd);
+	if (!info_read(AT_FDCWD, name, &mount, &inode))
+		mount = 0;
+	close(fd);
 	return mount;
 }
 
@@ -188,32 +187,44 @@ static bool held_by_elder(struct holders *h, uint64_t inode, pid_t pid)
 	return theirs != 0 && (theirs < ours || (theirs == ours && other < pid));
 }
 
+/* Some folders open, but what is in them does not: the first entry tells. Leaves the folder at its beginning. */
+static bool entries_open(DIR *dir, bool infos)
+{
+	char target[64];
+	uint64_t mount, inode;
+	struct dirent *e;
+	bool open = true; /* nothing is in it */
+	while ((e = readdir(dir)) != NULL) {
+		if (!isdigit((unsigned char)e->d_name[0]))
+			continue;
+		open = infos ? info_read(dirfd(dir), e->d_name, &mount, &inode)
+			     : readlinkat(dirfd(dir), e->d_name, target, sizeof target) >= 0;
+		if (open || errno == EACCES || errno == EPERM)
+			break;
+		open = true; /* it was closed meanwhile: the next one tells */
+	}
+	rewinddir(dir);
+	return open;
+}
+
+static DIR *folder_open(pid_t pid, const char *name, bool infos)
+{
+	char path[32];
+	snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, name);
+	DIR *dir = opendir(path);
+	if (dir == NULL || entries_open(dir, infos))
+		return dir;
+	closedir(dir);
+	errno = EACCES;
+	return NULL;
+}
+
 /* The folder that tells of the descriptors of a process: fd, or else fdinfo. NULL: neither may be read. */
 static DIR *descriptors_open(pid_t pid, bool *infos)
 {
-	char path[32];
-	snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
-	DIR *dir = opendir(path);
+	DIR *dir = folder_open(pid, "fd", false);
 	*infos = dir == NULL && errno == EACCES;
-	if (!*infos)
-		return dir;
-	snprintf(path, sizeof path, "/proc/%d/fdinfo", (int)pid);
-	dir = opendir(path);
-	/* Some kernels open the folder to everybody, and only the files in it are closed. */
-	uint64_t mount, inode;
-	struct dirent *e;
-	while (dir != NULL && (e = readdir(dir)) != NULL) {
-		if (!isdigit((unsigned char)e->d_name[0]))
-			continue;
-		if (info_read(dirfd(dir), e->d_name, &mount, &inode)) {
-			rewinddir(dir);
-			return dir;
-		}
-	}
-	if (dir != NULL)
-		closedir(dir);
-	errno = EACCES;
-	return NULL;
+	return *infos ? folder_open(pid, "fdinfo", true) : dir;
 }
 
 static void socket_note(struct holders *h, pid_t pid, const char *name, uint64_t inode)

@@ -103,10 +103,7 @@ void sampler_find_listeners(const char *path, uint16_t port, struct sampler_list
 	DIR *dir = opendir("/proc");
 	for (struct dirent *e; dir != NULL && (e = readdir(dir)) != NULL;) {
 		pid_t pid = pid_of_entry(e);
-		if (pid == 0)
-			continue;
-		out->processes++;
-		if (pid == getpid() || out->count == SAMPLER_LISTENERS_MAX)
+		if (pid == 0 || pid == getpid() || out->count == SAMPLER_LISTENERS_MAX)
 			continue;
 		if (holders_look_at(&holders, pid, &inodes) != 0)
 			out->pids[out->count++] = pid;
