@@ -149,6 +149,10 @@ int py_code_local(struct py_process *p, const struct py_code *code, const char *
 MUST_CHECK bool py_local(
 	struct py_process *p, const struct py_frame *f, int local, uint64_t *slot, uint64_t *object);
 
+/* Does this head of an object, its first PY_HEAD_BYTES, belong to one that lives? Freed memory keeps a type for a while. */
+enum { PY_HEAD_BYTES = 32 };
+bool py_alive(const struct py_process *p, const void *head);
+
 enum py_step_kind {
 	PY_STEP_END,
 	PY_STEP_ATTR, /* an attribute of an instance of a Python class */

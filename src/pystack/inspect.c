@@ -27,12 +27,6 @@ enum {
 	PEEK_CHUNK = 512
 };
 
-/* Does this version's row know what is needed here? */
-static bool can_inspect(const struct py_process *p)
-{
-	return p->layout.code_local_names != PY_NONE;
-}
-
 /* The items of a list or tuple; owned by the caller. false: neither, too long, or unreadable. */
 static bool items_read(struct py_process *p, uint64_t object, size_t max, uint64_t **items, size_t *count)
 {
@@ -56,22 +50,25 @@ static bool items_read(struct py_process *p, uint64_t object, size_t max, uint64
 	return false;
 }
 
-/* --- locals --- */
-int py_code_local(struct py_process *p, const struct py_code *face, const char *name)
+/* --- locals ---
+ *
+ * The names of a code object are in one tuple, with a byte for each that says what it is; or in three: its variables,
+ * those it shares with inner functions, those it shares with outer ones. A frame has a slot for each, in that order. */
+
+/* Where this name stands in a tuple of names; -1: not there. */
+static int name_index(struct py_process *p, uint64_t names, const char *name, size_t *count)
 {
-	const struct code *code = (const void *)face; /* face is its first member */
-	uint64_t names, *items;
-	size_t count;
+	uint64_t *items;
 	int found = -1;
-	if (!can_inspect(p) || !mem_read_u64(p->mem, code->addr + p->layout.code_local_names, &names) ||
-		!items_read(p, names, LOCALS_MAX, &items, &count))
+	*count = 0;
+	if (!items_read(p, names, LOCALS_MAX, &items, count))
 		return -1;
-	struct text *texts = xcalloc(count + 1, sizeof *texts);
-	char(*out)[NAME_BYTES] = xcalloc(count + 1, NAME_BYTES);
-	for (size_t i = 0; i < count; i++)
+	struct text *texts = xcalloc(*count + 1, sizeof *texts);
+	char(*out)[NAME_BYTES] = xcalloc(*count + 1, NAME_BYTES);
+	for (size_t i = 0; i < *count; i++)
 		texts[i] = (struct text){ items[i], out[i], NAME_BYTES, false };
-	texts_read(p, texts, count);
-	for (size_t i = 0; i < count && found < 0; i++)
+	texts_read(p, texts, *count);
+	for (size_t i = 0; i < *count && found < 0; i++)
 		if (texts[i].ok && strcmp(out[i], name) == 0)
 			found = (int)i;
 	free(out);
@@ -80,26 +77,70 @@ int py_code_local(struct py_process *p, const struct py_code *face, const char *
 	return found;
 }
 
+int py_code_local(struct py_process *p, const struct py_code *face, const char *name)
+{
+	const struct code *code = (const void *)face; /* face is its first member */
+	const struct py_layout *l = &p->layout;
+	const uint32_t three[] = { l->code_varnames, l->code_cellvars, l->code_freevars };
+	uint64_t names;
+	size_t count, before = 0;
+	int found = -1;
+	if (l->code_local_names != PY_NONE)
+		return mem_read_u64(p->mem, code->addr + l->code_local_names, &names)
+			       ? name_index(p, names, name, &count)
+			       : -1;
+	/* The last counts: an argument that is shared is moved to its cell when the function begins. */
+	for (size_t i = 0; i < ARRAY_LEN(three); i++) {
+		if (!mem_read_u64(p->mem, code->addr + three[i], &names))
+			return -1;
+		int at = name_index(p, names, name, &count);
+		if (at >= 0)
+			found = (int)before + at;
+		before += count;
+	}
+	return found;
+}
+
 static bool local_is_shared(struct py_process *p, const struct code *code, int local)
 {
-	uint64_t kinds;
+	const struct py_layout *l = &p->layout;
+	uint64_t kinds, names, count;
 	uint8_t kind;
-	return mem_read_u64(p->mem, code->addr + p->layout.code_local_kinds, &kinds) &&
-	       mem_read(p->mem, kinds + p->layout.bytes_data + (uint64_t)local, &kind, 1) &&
+	if (l->code_local_kinds == PY_NONE)
+		return mem_read_u64(p->mem, code->addr + l->code_varnames, &names) &&
+		       mem_read_u64(p->mem, names + l->sequence_count, &count) && (uint64_t)local >= count;
+	return mem_read_u64(p->mem, code->addr + l->code_local_kinds, &kinds) &&
+	       mem_read(p->mem, kinds + l->bytes_data + (uint64_t)local, &kind, 1) &&
 	       (kind & KIND_SHARED) != 0;
 }
 
 bool py_local(struct py_process *p, const struct py_frame *f, int local, uint64_t *slot, uint64_t *object)
 {
+	enum { TAGGED_INT = 3 };
+	const struct py_layout *l = &p->layout;
 	if (f->code == NULL || f->addr == 0 || local < 0)
 		return false;
-	*slot = f->addr + p->layout.frame_locals + 8ull * (unsigned)local;
-	if (!mem_read_u64(p->mem, *slot, object) || !addr_plausible(*object))
+	*slot = f->addr + l->frame_locals + 8ull * (unsigned)local;
+	if (!mem_read_u64(p->mem, *slot, object) ||
+		(l->ref_tags == TAGGED_INT && (*object & l->ref_tags) == TAGGED_INT))
+		return false;
+	*object &= ~(uint64_t)l->ref_tags;
+	if (!addr_plausible(*object))
 		return false;
 	if (object_kind(p, *object) == TYPE_CELL && local_is_shared(p, (const void *)f->code, local))
-		return mem_read_u64(p->mem, *object + p->layout.cell_value, object) &&
-		       addr_plausible(*object);
+		return mem_read_u64(p->mem, *object + l->cell_value, object) && addr_plausible(*object);
 	return true;
+}
+
+bool py_alive(const struct py_process *p, const void *head)
+{
+	const struct py_layout *l = &p->layout;
+	uint64_t word = word_at(head, 0);
+	if (l->owners == OWNERS_SPLIT) /* of its own thread, and of all others above two bits of state */
+		return int_at(head, 12) != 0 || word_at(head, 16) >> 2 != 0;
+	/* Freed, the first word is none or an address: a count has nothing where an address has its middle. */
+	uint64_t beyond = l->owners == OWNERS_WITH_FLAGS ? word >> 32 & 0xffff : word >> 32;
+	return (uint32_t)word != 0 && beyond == 0;
 }
 
 /* --- steps --- */
@@ -272,6 +313,11 @@ static uint64_t callback_hop(struct py_process *p, uint64_t callback, uint64_t f
 			object_kind(p, next) == TYPE_TASK)
 			*task = next;
 		return 0;
+	case TYPE_WAKEUP:
+		if (mem_read_u64(p->mem, callback + l->wrapper_wrapped, &next) &&
+			object_kind(p, next) == TYPE_TASK)
+			*task = next;
+		return 0;
 	case TYPE_PARTIAL: /* wait_for */
 		if (!mem_read_u64(p->mem, callback + l->partial_arguments, &arguments) ||
 			!first_of(p, arguments, &next) || object_kind(p, next) != TYPE_FUTURE)
@@ -317,7 +363,7 @@ static size_t callbacks_read(struct py_process *p, uint64_t future, uint64_t cal
 uint64_t py_waiting_task(struct py_process *p, uint64_t future)
 {
 	uint64_t task = 0;
-	for (unsigned hops = 0; can_inspect(p) && future != 0 && hops < WAITING_HOPS_MAX; hops++) {
+	for (unsigned hops = 0; future != 0 && hops < WAITING_HOPS_MAX; hops++) {
 		uint64_t callbacks[CALLBACKS_MAX], next = 0;
 		size_t count = callbacks_read(p, future, callbacks);
 		for (size_t i = 0; i < count && next == 0; i++) {

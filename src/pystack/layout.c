@@ -95,7 +95,7 @@ static uint32_t reach_of(const char *object)
 static bool strategy_missing(const struct py_layout *l)
 {
 	return !l->top || !l->shape || !l->extent || !l->call || !l->lines || !l->gil || !l->attrs ||
-	       !l->ints || !l->keys || !l->awaits || !l->coro || !l->stack || !l->tasks ||
+	       !l->ints || !l->keys || !l->awaits || !l->coro || !l->stack || !l->tasks || !l->owners ||
 	       !l->text_kind_shift || (l->call == CALL_LEAVES_FUNCTION && l->callers == NULL);
 }
 

@@ -44,6 +44,9 @@ enum int_kind { INT_SIGNED_SIZE = 1, INT_TAGGED_SIZE };
 /* Where all tasks are found: in weak sets of asyncio.tasks, or in lists of each thread and interpreter. */
 enum task_home { TASKS_IN_SETS = 1, TASKS_IN_LISTS };
 
+/* How an object counts its owners: one word, half a word with flags above it, or two counts. */
+enum owners_kind { OWNERS_WORD = 1, OWNERS_WITH_FLAGS, OWNERS_SPLIT };
+
 /* What a caller's frame shows while the frame above it runs, by the instruction it stands at. */
 enum caller_proof {
 	CALLER_SHOWS_FUNCTION = 1, /* the function, just above its stack */
@@ -77,6 +80,7 @@ struct py_layout {
 	enum coro_shape coro;
 	enum frame_stack_kind stack;
 	enum task_home tasks;
+	enum owners_kind owners;
 	uint8_t await_opcode;
 	uint8_t lasti_bytes; /* what a frame object counts instructions in */
 	bool plain_names;    /* functions have no qualified names: `wait`, not `Condition.wait` */

@@ -100,7 +100,7 @@ static const struct caller callers_315[] = {
 	.gil = GIL_CURRENT_THREAD, .attrs = ATTRS_DICT, .ints = INT_SIGNED_SIZE, .keys = KEYS_BY_SIZE,       \
 	.awaits = AWAIT_BY_OPCODE, .await_opcode = 72, .coro = CORO_POINTS_TO_FRAME, .plain_names = true,    \
 	.owner_generator = 1, .owner_shim = OWNER_NONE, .owner_last = 1, .tasks = TASKS_IN_SETS,             \
-	.task_sets = task_sets_weak, .text_kind_shift = 2, .await_slots_down = 1
+	.task_sets = task_sets_weak, .text_kind_shift = 2, .await_slots_down = 1, .owners = OWNERS_WORD
 #define INTERPRETER_FRAMES                                                                                   \
 	.shape = FRAME_INTERPRETER, .call = CALL_LEAVES_FUNCTION, .lines = LINES_LOCATIONS,                  \
 	.keys = KEYS_BY_LOGARITHM, .coro = CORO_HOLDS_FRAME, .owner_generator = 1
@@ -124,7 +124,7 @@ static const struct caller callers_315[] = {
 		     .gen_suspended_to = 3, .gen_awaits_from = 2, .gen_awaits_to = 3, .gen_created = 0,      \
 		     .gen_running = 4
 #define WITH_GIL    .gil = GIL_PER_INTERPRETER, .dict_before = 24
-#define WITHOUT_GIL .gil = GIL_NONE, .dict_before = 8, .free_threaded = true
+#define WITHOUT_GIL .gil = GIL_NONE, .dict_before = 8, .free_threaded = true, .owners = OWNERS_SPLIT
 
 const struct py_layout layout_rows[LAYOUT_COUNT] = {
 	{
@@ -179,6 +179,7 @@ const struct py_layout layout_rows[LAYOUT_COUNT] = {
 		.tasks = TASKS_IN_SETS,
 		.task_sets = task_sets_weak,
 		.text_kind_shift = 2,
+		.owners = OWNERS_WORD,
 	},
 	{
 		INTERPRETER_FRAMES,
@@ -202,10 +203,13 @@ const struct py_layout layout_rows[LAYOUT_COUNT] = {
 		.tasks = TASKS_IN_SETS,
 		.task_sets = task_sets_scheduled,
 		.text_kind_shift = 2,
+		.owners = OWNERS_WORD,
 	},
-	{ LIKE_313, WITH_GIL, .source = "headers of 3.13.18" },
-	{ LIKE_314, WITH_GIL, .source = "headers of 3.14.10", .text_kind_shift = 2 },
-	{ LIKE_315, WITH_GIL, .source = "headers of 3.15.2", .text_kind_shift = 2 },
+	{ LIKE_313, WITH_GIL, .source = "headers of 3.13.18", .owners = OWNERS_WORD },
+	{ LIKE_314, WITH_GIL, .source = "headers of 3.14.10", .owners = OWNERS_WITH_FLAGS,
+		.text_kind_shift = 2 },
+	{ LIKE_315, WITH_GIL, .source = "headers of 3.15.2", .owners = OWNERS_WITH_FLAGS,
+		.text_kind_shift = 2 },
 	{ LIKE_313, WITHOUT_GIL, .source = "headers of 3.13.18t", .ref_tags = 1 },
 	{ LIKE_314, WITHOUT_GIL, .source = "headers of 3.14.10t", .text_kind_shift = 8 },
 	{ LIKE_315, WITHOUT_GIL, .source = "headers of 3.15.2t", .text_kind_shift = 8 },

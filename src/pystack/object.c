@@ -32,6 +32,7 @@ static const struct {
 	{ "function", TYPE_FUNCTION },
 	{ "method", TYPE_METHOD },
 	{ "builtin_function_or_method", TYPE_BUILTIN },
+	{ "TaskWakeupMethWrapper", TYPE_WAKEUP },
 	{ "functools.partial", TYPE_PARTIAL },
 	{ "_asyncio.Task", TYPE_TASK },
 	{ "_asyncio.Future", TYPE_FUTURE },

@@ -30,6 +30,7 @@ enum type_kind {
 	TYPE_FUNCTION,
 	TYPE_METHOD,
 	TYPE_BUILTIN,
+	TYPE_WAKEUP, /* what wakes a task, where that is an object of its own */
 	TYPE_PARTIAL,
 	TYPE_TASK,
 	TYPE_FUTURE

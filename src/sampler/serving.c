@@ -219,10 +219,8 @@ static void anchors_prove(struct search *x, struct anchor **anchors, size_t coun
 	py_peek(x->p, parts, 2 * count);
 	for (size_t i = 0; i < count; i++) {
 		struct anchor *a = anchors[i];
-		uint64_t owners;
-		memcpy(&owners, objects[i], sizeof owners);
 		bool holds = parts[2 * i].len != 0 && parts[2 * i + 1].len != 0 &&
-			     slots[i] == a->slot_value && owners != 0 && owners < UINT32_MAX &&
+			     slots[i] == a->slot_value && py_alive(x->p, objects[i]) &&
 			     memcmp(objects[i] + a->text_at, a->text, a->object_bytes - a->text_at) == 0;
 		a->proven = holds ? x->s->looks : 0;
 	}

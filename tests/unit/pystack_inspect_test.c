@@ -5,8 +5,10 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <glob.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -38,9 +40,50 @@ static const char program[] =
 struct child {
 	pid_t pid;
 	int in, out;
+	bool ready;
 };
 
-static struct child child_start(void)
+/* An interpreter to look at: its path, and the folder it takes for the root. */
+struct python {
+	char path[256], root[256];
+};
+enum { PYTHONS_MAX = 24 };
+static struct python pythons[PYTHONS_MAX];
+static size_t python_count;
+
+static void pythons_add(const char *root, const char *pattern)
+{
+	char whole[600];
+	glob_t found;
+	snprintf(whole, sizeof whole, "%s%s", root, pattern);
+	if (glob(whole, 0, NULL, &found) != 0)
+		return;
+	for (size_t i = 0; i < found.gl_pathc && python_count < PYTHONS_MAX; i++) {
+		struct python *p = &pythons[python_count++];
+		snprintf(p->path, sizeof p->path, "%s", found.gl_pathv[i] + strlen(root));
+		snprintf(p->root, sizeof p->root, "%s", root);
+	}
+	globfree(&found);
+}
+
+/* The system's, pyenv's, and those of other Debians in folders, as tests/pystack finds them. */
+static void pythons_find(void)
+{
+	glob_t roots;
+	char pattern[512];
+	const char *pyenv = getenv("PYENV_ROOT"), *others = getenv("SLOWPROXY_PYTHON_ROOTS");
+	pythons_add("", "/usr/bin/python3");
+	snprintf(pattern, sizeof pattern, "%s/versions/3.*/bin/python3", pyenv ? pyenv : "/root/.pyenv");
+	pythons_add("", pattern);
+	snprintf(pattern, sizeof pattern, "%s/*", others ? others : "/var/lib/slowproxy-pythons");
+	if (geteuid() == 0 && glob(pattern, 0, NULL, &roots) == 0) {
+		for (size_t i = 0; i < roots.gl_pathc; i++)
+			pythons_add(roots.gl_pathv[i], "/usr/bin/python3.[0-9][0-9]");
+		globfree(&roots);
+	}
+}
+
+static struct child child_start(const struct python *python)
 {
 	int in[2], out[2];
 	char letter;
@@ -52,13 +95,29 @@ static struct child child_start(void)
 		dup2(in[0], 0);
 		dup2(out[1], 1);
 		close(in[1]);
-		execl("/usr/bin/python3", "python3", "-c", program, (char *)NULL);
+		if (python->root[0] != '\0' && (chroot(python->root) != 0 || chdir("/") != 0))
+			_exit(127);
+		execl(python->path, "python3", "-c", program, (char *)NULL);
 		_exit(127);
 	}
 	close(in[0]);
 	close(out[1]);
-	assert_int_equal(read(c.out, &letter, 1), 1);
+	c.ready = read(c.out, &letter, 1) == 1;
 	return c;
+}
+
+/* Python before 3.8 cannot run the program, or is refused. */
+static struct py_process *process_of(const struct child *c, const struct python *python)
+{
+	struct py_process *p = NULL;
+	struct buf why = { 0 };
+	if (!c->ready || py_process_open(c->pid, &p, &why) != PY_OK)
+		print_message("SKIPPED %s%s: %s\n", python->root, python->path,
+			why.len ? why.data : "it does not run the program");
+	else
+		print_message("%s%s is %s\n", python->root, python->path, py_process_version(p));
+	buf_clear(&why);
+	return p;
 }
 
 static void child_end(struct child *c)
@@ -96,18 +155,14 @@ static const struct py_step to_slot[] = { { PY_STEP_SLOT, "when" }, { 0 } };
 static const struct py_step to_first[] = { { PY_STEP_ITEM, "deep" }, { PY_STEP_FIRST, NULL }, { 0 } };
 static const struct py_step to_nowhere[] = { { PY_STEP_ATTR, "scope" }, { PY_STEP_ITEM, "absent" }, { 0 } };
 
-/* Attributes, items, pairs, slots and variables that are shared with inner functions lead to what the program put there. */
-static void steps_lead_to_objects(void **state)
+static void steps_of(struct py_process *p)
 {
-	(void)state;
-	struct child c = child_start();
-	struct py_process *p;
-	struct buf why = { 0 };
 	struct py_sample s;
 	char text[64];
 	uint64_t slot, object;
 	double number;
-	assert_int_equal(py_process_open(c.pid, &p, &why), PY_OK);
+	uint8_t head[PY_HEAD_BYTES];
+	struct py_part part = { .into = head, .len = sizeof head };
 	assert_int_equal(py_process_sample(p, &wants, &s), PY_OK);
 	const struct py_frame *f = frame_find(s.threads[0].frames, s.threads[0].frame_count, "serve");
 	assert_non_null(f);
@@ -124,25 +179,42 @@ static void steps_lead_to_objects(void **state)
 		py_local(p, f, py_code_local(p, f->code, "shared"), &slot, &object)); /* through its cell */
 	assert_true(py_follow(p, object, to_first, &object) && py_number(p, object, &number));
 	assert_true(number == 7.5);
+	part.addr = object;
+	py_peek(p, &part, 1);
+	assert_int_equal(part.len, sizeof head);
+	assert_true(py_alive(p, head));
+	memset(head, 0, sizeof head);
+	assert_false(py_alive(p, head));
 	assert_true(py_local(p, f, py_code_local(p, f->code, "timer"), &slot, &object));
 	assert_true(py_follow(p, object, to_slot, &object) && py_number(p, object, &number));
 	assert_true(number == 12.5);
-	py_process_close(p);
-	buf_clear(&why);
-	child_end(&c);
 }
 
-/* A task that gather() waits for leads to the task that waits; the one that runs is found by its frames. */
-static void tasks_lead_to_who_waits(void **state)
+/* With every interpreter at hand, what is asked of a process that waits. */
+static void with_each(void (*ask)(struct py_process *))
+{
+	for (size_t i = 0; i < python_count; i++) {
+		struct child c = child_start(&pythons[i]);
+		struct py_process *p = process_of(&c, &pythons[i]);
+		if (p != NULL)
+			ask(p);
+		py_process_close(p);
+		child_end(&c);
+	}
+}
+
+/* Attributes, items, pairs, slots and variables that are shared with inner functions lead to what the program put there. */
+static void steps_lead_to_objects(void **state)
 {
 	(void)state;
-	struct child c = child_start();
-	struct py_process *p;
-	struct buf why = { 0 };
+	with_each(steps_of);
+}
+
+static void waiters_of(struct py_process *p)
+{
 	struct py_sample s;
 	uint64_t parent = 0, children[2];
 	size_t count = 0;
-	assert_int_equal(py_process_open(c.pid, &p, &why), PY_OK);
 	assert_int_equal(py_process_sample(p, &wants, &s), PY_OK);
 	for (size_t i = 0; i < s.task_count; i++) {
 		const struct py_task *t = &s.tasks[i];
@@ -159,9 +231,13 @@ static void tasks_lead_to_who_waits(void **state)
 	uint64_t running = py_running_task(p, s.threads[0].frames, s.threads[0].frame_count);
 	assert_int_not_equal(running, 0);
 	assert_int_not_equal(running, parent);
-	py_process_close(p);
-	buf_clear(&why);
-	child_end(&c);
+}
+
+/* A task that gather() waits for leads to the task that waits; the one that runs is found by its frames. */
+static void tasks_lead_to_who_waits(void **state)
+{
+	(void)state;
+	with_each(waiters_of);
 }
 
 /* Everything that looks at objects, once. */
@@ -194,7 +270,8 @@ static void hostile_memory_is_survived(void **state)
 {
 	(void)state;
 	static const enum fault faults[] = { FAULT_FLIPS, FAULT_FAIL_FROM, FAULT_NOISE_AT, FAULT_ZERO_AT };
-	struct child c = child_start();
+	struct child c = child_start(&pythons[0]);
+	assert_true(c.ready);
 	struct buf why = { 0 };
 	for (uint64_t seed = 0; seed < 200; seed++) {
 		struct py_process *p;
@@ -221,5 +298,6 @@ int main(void)
 		cmocka_unit_test(tasks_lead_to_who_waits),
 		cmocka_unit_test(hostile_memory_is_survived),
 	};
+	pythons_find();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
