@@ -50,6 +50,8 @@ struct config_slow_routes {
 enum config_unit { CONFIG_UNIT_S, CONFIG_UNIT_MS };
 enum config_existing { CONFIG_EXISTING_REPLACE, CONFIG_EXISTING_KEEP, CONFIG_EXISTING_APPEND };
 enum config_log_format { CONFIG_LOG_JSON, CONFIG_LOG_LOGFMT, CONFIG_LOG_CONSOLE, CONFIG_LOG_AUTO };
+enum config_underscore { CONFIG_UNDERSCORE_DROP, CONFIG_UNDERSCORE_PASS, CONFIG_UNDERSCORE_REFUSE };
+enum config_client_abort { CONFIG_ABORT_CLOSE, CONFIG_ABORT_KEEP };
 enum config_error_body { CONFIG_ERROR_JSON, CONFIG_ERROR_PLAIN };
 
 struct config {
@@ -60,8 +62,12 @@ struct config {
 	uint32_t workers;
 	struct config_strings trusted_proxies; /* networks, and "unix:" for the clients of a unix socket */
 
+	bool proxy_protocol; /* what trusted proxies begin their connections with */
+	enum config_underscore underscore_headers;
+	enum config_client_abort client_abort;
+
 	struct {
-		bool forwarded, via;
+		bool forwarded, via, port;
 	} forward;
 
 	struct {
@@ -105,6 +111,7 @@ struct config {
 
 	struct {
 		uint64_t header_bytes;
+		uint64_t request_line_bytes;
 		uint32_t headers;
 		uint64_t body_bytes; /* 0: no bound */
 		uint32_t connections;
@@ -120,6 +127,8 @@ struct config {
 		uint64_t response_ns;
 		uint64_t queue_ns;
 		uint64_t stream_idle_ns;
+		uint64_t body_ns;
+		uint64_t tunnel_ns;
 		uint64_t upstream_idle_ns;
 		uint64_t drain_ns;
 		uint64_t drain_delay_ns;

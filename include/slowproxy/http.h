@@ -18,6 +18,7 @@
 
 #include <slowproxy/base/buf.h>
 #include <slowproxy/base/mem.h>
+#include <slowproxy/base/network.h>
 #include <slowproxy/base/str.h>
 
 enum http_kind { HTTP_REQUEST_MESSAGE, HTTP_RESPONSE_MESSAGE };
@@ -41,6 +42,7 @@ enum http_name {
 	HTTP_X_FORWARDED_FOR,
 	HTTP_X_FORWARDED_PROTO,
 	HTTP_X_FORWARDED_HOST,
+	HTTP_X_FORWARDED_PORT,
 	HTTP_X_REQUEST_ID,
 	HTTP_TRACEPARENT,
 	HTTP_TRACESTATE,
@@ -123,6 +125,7 @@ struct http_limits {
 	size_t head_bytes;   /* whole head; also the bound of trailers */
 	size_t headers;      /* <= HTTP_MAX_HEADERS */
 	uint64_t body_bytes; /* 0: none */
+	size_t line_bytes;   /* of a request's first line; 0: as head_bytes */
 };
 
 enum http_event { HTTP_EVENT_MORE, HTTP_EVENT_HEAD, HTTP_EVENT_BODY, HTTP_EVENT_DONE, HTTP_EVENT_FAILED };
@@ -152,12 +155,26 @@ enum http_error http_reader_error(const struct http_reader *r);
 /* The trailers of the message that is DONE: raw "Name: value\r\n" lines without forbidden fields, or an empty slice. */
 struct slice http_reader_trailers(const struct http_reader *r);
 
+/* --- the PROXY protocol, before the first request of a connection --- */
+enum http_proxy_header_event { HTTP_PROXY_HEADER_MORE, HTTP_PROXY_HEADER_DONE, HTTP_PROXY_HEADER_INVALID };
+
+struct http_proxy_header {
+	bool told; /* false: the connection's own addresses count (LOCAL, UNKNOWN, unix sockets) */
+	struct ip source, destination;
+	uint16_t source_port, destination_port;
+};
+
+/* Reads a header of version 1 or 2 from the beginning of bytes[0..len). DONE: *used is its length. */
+enum http_proxy_header_event http_proxy_header_read(
+	const char *bytes, size_t len, size_t *used, struct http_proxy_header *out);
+
 /* What the proxy adds to a request head. An empty slice is not written, and leaves the client's own header of that name. */
 struct http_forward {
 	struct slice host;          /* for HTTP/1.0 requests that name none; written even if empty */
 	struct slice forwarded_for; /* whole value */
 	struct slice forwarded_proto;
 	struct slice forwarded_host;
+	struct slice forwarded_port;
 	struct slice
 		more; /* complete "Name: value\r\n" lines; of the client's own such headers nothing is left out */
 	struct slice request_id;

@@ -48,6 +48,13 @@ static const char *const log_formats[] = { [CONFIG_LOG_JSON] = "json",
 static const char *const error_formats[] = {
 	[CONFIG_ERROR_JSON] = "json", [CONFIG_ERROR_PLAIN] = "plain", NULL
 };
+static const char *const underscore_policies[] = { [CONFIG_UNDERSCORE_DROP] = "drop",
+	[CONFIG_UNDERSCORE_PASS] = "pass",
+	[CONFIG_UNDERSCORE_REFUSE] = "refuse",
+	NULL };
+static const char *const abort_policies[] = {
+	[CONFIG_ABORT_CLOSE] = "close", [CONFIG_ABORT_KEEP] = "keep", NULL
+};
 static const char *const levels[] = {
 	[LOG_ERROR] = "error", [LOG_WARN] = "warn", [LOG_INFO] = "info", [LOG_DEBUG] = "debug", NULL
 };
@@ -107,6 +114,24 @@ const struct config_row config_rows[] = {
 		       "connects to a unix socket. What they say in X-Forwarded-* and Forwarded is passed on and names the client in "
 		       "the logs; from anybody else these headers are left out and written anew. The default trusts this machine "
 		       "alone. As a flag: divided by commas." },
+	{ .key = "proxy_protocol",
+		A_BOOL(proxy_protocol),
+		.def = "false",
+		.doc = "Whether the trusted_proxies begin each connection with a header of the PROXY protocol, version 1 or 2, "
+		       "that names the client; a connection of theirs without one is closed. From anybody else such a "
+		       "header is no valid request." },
+	{ .key = "underscore_headers",
+		A_CHOICE(enum config_underscore, underscore_headers),
+		.def = "drop",
+		.choices = underscore_policies,
+		.doc = "What happens to headers whose name has an underscore: WSGI applications cannot tell X_Real_IP from "
+		       "X-Real-IP. They are left out, passed on, or the request is refused with 400." },
+	{ .key = "client_abort",
+		A_CHOICE(enum config_client_abort, client_abort),
+		.def = "close",
+		.choices = abort_policies,
+		.doc = "What becomes of a request whose client has gone: close ends it at once, so that the application "
+		       "notices; keep lets the application finish what it was sent whole." },
 	{ .key = "error_format",
 		A_CHOICE(enum config_error_body, error_body),
 		.def = "json",
@@ -121,6 +146,11 @@ const struct config_row config_rows[] = {
 		A_BOOL(forward.via),
 		.def = "false",
 		.doc = "Whether a Via header (RFC 9110) names slowproxy to the application." },
+
+	{ .key = "forward.port",
+		A_BOOL(forward.port),
+		.def = "true",
+		.doc = "Whether X-Forwarded-Port is written: the port in Host, else 80; that of a trusted proxy is kept." },
 
 	{ .key = "response_time.header",
 		A_TEXT(response_time.header),
@@ -260,12 +290,19 @@ const struct config_row config_rows[] = {
 		.min = KIB,
 		.max = MIB,
 		.doc = "The largest head of a request or response: its first line and all headers." },
+	{ .key = "limits.request_line_bytes",
+		A_SIZE(limits.request_line),
+		.def = "16KiB",
+		.min = 512,
+		.max = MIB,
+		.doc = "The longest first line of a request: method, target and version. A longer one is answered with 414." },
 	{ .key = "limits.headers",
 		A_NUMBER(limits.headers),
 		.def = "100",
 		.min = 1,
 		.max = 256,
-		.doc = "The most headers of a request or response." },
+		.doc = "The most headers of a request. The application sees up to nine more, which slowproxy adds: one with a "
+		       "limit of its own (gunicorn: 100, --limit-request-fields) may want this one lower." },
 	{ .key = "limits.body_bytes",
 		A_SIZE(limits.body),
 		.def = "0",
@@ -327,6 +364,17 @@ const struct config_row config_rows[] = {
 		.def = "0s",
 		.max = DAY,
 		.doc = "How long a body may stand still, in either direction." },
+	{ .key = "timeouts.body",
+		A_DURATION(timeouts.body),
+		.def = "60s",
+		.max = DAY,
+		.doc = "How long the body of a request may stand still while the application waits for it. Then the client "
+		       "is answered with 408." },
+	{ .key = "timeouts.tunnel",
+		A_DURATION(timeouts.tunnel),
+		.def = "1h",
+		.max = DAY,
+		.doc = "How long an upgraded connection, such as a WebSocket, may be silent in both directions." },
 	{ .key = "timeouts.upstream_idle",
 		A_DURATION(timeouts.upstream_idle),
 		.def = "4s",

@@ -10,7 +10,7 @@
 const struct http_error_row http_errors[HTTP_ERR_COUNT] = {
 	[HTTP_OK]                    = { "ok", "nothing is wrong", 200 },
 	[HTTP_ERR_HEAD_TOO_LARGE]    = { "head_too_large", "the message head is larger than limits.header_bytes", 431 },
-	[HTTP_ERR_TARGET_TOO_LONG]   = { "target_too_long", "the request line alone is longer than limits.header_bytes", 414 },
+	[HTTP_ERR_TARGET_TOO_LONG]   = { "target_too_long", "the request line is longer than limits.request_line_bytes", 414 },
 	[HTTP_ERR_TOO_MANY_HEADERS]  = { "too_many_headers", "the message has more header lines than limits.headers", 431 },
 	[HTTP_ERR_REQUEST_LINE]      = { "bad_request_line", "the first line is not \"METHOD target HTTP/1.x\" with single spaces", 400 },
 	[HTTP_ERR_METHOD]            = { "method_not_offered", "CONNECT asks for a forward proxy; this proxy serves one application only", 501 },

@@ -25,6 +25,7 @@ static const struct name_row rows[HTTP_NAME_COUNT] = {
 	ROW(HTTP_X_FORWARDED_FOR,   "x-forwarded-for",   0),
 	ROW(HTTP_X_FORWARDED_PROTO, "x-forwarded-proto", 0),
 	ROW(HTTP_X_FORWARDED_HOST,  "x-forwarded-host",  0),
+	ROW(HTTP_X_FORWARDED_PORT,  "x-forwarded-port",  0),
 	ROW(HTTP_X_REQUEST_ID,      "x-request-id",      0),
 	ROW(HTTP_TRACEPARENT,       "traceparent",       0),
 	ROW(HTTP_TRACESTATE,        "tracestate",        0),
@@ -35,7 +36,7 @@ static const struct name_row rows[HTTP_NAME_COUNT] = {
 
 /* The same names by length, so that most headers are told apart by one byte. */
 enum { LONGEST_NAME = 17 };
-static const uint8_t by_length[LONGEST_NAME + 1][3] = {
+static const uint8_t by_length[LONGEST_NAME + 1][4] = {
 	[2]  = { HTTP_TE },
 	[4]  = { HTTP_HOST, HTTP_DATE },
 	[6]  = { HTTP_EXPECT, HTTP_SERVER },
@@ -45,7 +46,7 @@ static const uint8_t by_length[LONGEST_NAME + 1][3] = {
 	[12] = { HTTP_X_REQUEST_ID },
 	[14] = { HTTP_CONTENT_LENGTH, HTTP2_SETTINGS },
 	[15] = { HTTP_X_FORWARDED_FOR },
-	[16] = { HTTP_X_FORWARDED_HOST, HTTP_PROXY_CONNECTION },
+	[16] = { HTTP_X_FORWARDED_HOST, HTTP_X_FORWARDED_PORT, HTTP_PROXY_CONNECTION },
 	[17] = { HTTP_TRANSFER_ENCODING, HTTP_X_FORWARDED_PROTO },
 };
 
@@ -83,6 +84,7 @@ static const struct {
 	ROW("www-authenticate",    TRAILER_DROP),
 	ROW("x-forwarded-for",     TRAILER_DROP),
 	ROW("x-forwarded-host",    TRAILER_DROP),
+	ROW("x-forwarded-port",    TRAILER_DROP),
 	ROW("x-forwarded-proto",   TRAILER_DROP),
 #undef ROW
 };

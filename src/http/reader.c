@@ -163,10 +163,25 @@ static size_t head_end(struct http_reader *r, const char *bytes, size_t len)
 	return 0;
 }
 
+/* first_line: with its CRLF, or what of it is there. */
+static bool over_line_limit(const struct http_reader *r, size_t first_line)
+{
+	return r->kind == HTTP_REQUEST_MESSAGE && r->limits.line_bytes != 0 &&
+	       first_line > r->limits.line_bytes + 2;
+}
+
+static size_t first_line_len(const char *bytes, size_t len)
+{
+	const char *lf = memchr(bytes, '\n', len);
+	return lf != NULL ? (size_t)(lf + 1 - bytes) : len;
+}
+
 /* The head's end is not within reach: is it hopeless already? The same answer, however the bytes were cut. */
 static enum http_event head_incomplete(
 	struct http_reader *r, const char *bytes, size_t len, struct http_head *head)
 {
+	if (!r->first_line_checked && over_line_limit(r, first_line_len(bytes, len)))
+		return fail(r, HTTP_ERR_TARGET_TOO_LONG);
 	if (r->line != 0 && !r->first_line_checked) {
 		enum http_error error = head_check_first_line(r->kind, bytes, r->line, head);
 		if (error != HTTP_OK)
@@ -204,6 +219,8 @@ static enum http_event head_complete(
 {
 	struct head_notes notes;
 	enum http_error error = head_parse(r->kind, bytes, len, r->limits.headers, head, &notes);
+	if (error == HTTP_OK && over_line_limit(r, (size_t)(head->lines.at - bytes)))
+		error = HTTP_ERR_TARGET_TOO_LONG;
 	if (error == HTTP_OK)
 		error = head_interpret(r->kind, r->answers_head, head, &notes);
 	if (error != HTTP_OK)

@@ -147,6 +147,8 @@ static enum fate request_fate(const struct http_header *h, const void *context)
 		return h->hop_by_hop || c->add->forwarded_proto.len != 0 ? FATE_DROP : FATE_COPY;
 	case HTTP_X_FORWARDED_HOST:
 		return h->hop_by_hop || c->add->forwarded_host.len != 0 ? FATE_DROP : FATE_COPY;
+	case HTTP_X_FORWARDED_PORT:
+		return h->hop_by_hop || c->add->forwarded_port.len != 0 ? FATE_DROP : FATE_COPY;
 	case HTTP_X_REQUEST_ID:
 		return h->hop_by_hop || c->add->request_id.len != 0 ? FATE_DROP : FATE_COPY;
 	case HTTP_TRACEPARENT:
@@ -200,8 +202,8 @@ static void put_request_connection(struct out *o, const struct http_head *head)
 void http_write_request_head(struct buf *out, const struct http_head *head, const struct http_forward *add)
 {
 	size_t most = head->bytes + head->host.len + add->host.len + add->forwarded_for.len +
-		      add->forwarded_proto.len + add->forwarded_host.len + add->request_id.len +
-		      add->traceparent.len + add->more.len + FIXED_OVERHEAD;
+		      add->forwarded_proto.len + add->forwarded_host.len + add->forwarded_port.len +
+		      add->request_id.len + add->traceparent.len + add->more.len + FIXED_OVERHEAD;
 	struct out o = begin(out, most);
 	const struct request_context context = { head, add };
 
@@ -217,6 +219,7 @@ void http_write_request_head(struct buf *out, const struct http_head *head, cons
 	PUT_ADDED(&o, "X-Forwarded-For", add->forwarded_for);
 	PUT_ADDED(&o, "X-Forwarded-Proto", add->forwarded_proto);
 	PUT_ADDED(&o, "X-Forwarded-Host", add->forwarded_host);
+	PUT_ADDED(&o, "X-Forwarded-Port", add->forwarded_port);
 	PUT_ADDED(&o, "X-Request-ID", add->request_id);
 	PUT_ADDED(&o, "traceparent", add->traceparent);
 	put_slice(&o, add->more);

@@ -159,10 +159,46 @@ static void client_begin_exchange(struct client *c, const struct http_head *head
 	exchange_begin(c, head);
 }
 
+/* Who is behind the load balancer that has connected: from here on the client is that one. */
+static void client_read_preamble(struct client *c)
+{
+	struct http_proxy_header header;
+	size_t used;
+	enum http_proxy_header_event e =
+		http_proxy_header_read(input_at(&c->input), input_len(&c->input), &used, &header);
+	if (e == HTTP_PROXY_HEADER_MORE)
+		return;
+	if (e == HTTP_PROXY_HEADER_INVALID) {
+		log_debug("client %s: its connection does not begin with a header of the PROXY protocol",
+			c->address);
+		proxy_count(c->proxy, OUTCOME_BAD_REQUEST);
+		client_close(c, false);
+		return;
+	}
+	c->preamble = false;
+	input_drop(&c->input, used);
+	if (!header.told)
+		return;
+	ip_text(&header.source, c->address, sizeof c->address);
+	c->trusted = trust_peer(&c->proxy->trust, c->address);
+}
+
+static bool has_underscore(const struct http_head *head)
+{
+	for (size_t i = 0; i < head->header_count; i++)
+		if (head->headers[i].underscore)
+			return true;
+	return false;
+}
+
 /* One step over the input. false: no more can be done now. */
 static bool client_parse_step(struct client *c)
 {
 	struct proxy *p = c->proxy;
+	if (c->preamble) {
+		client_read_preamble(c);
+		return !c->preamble;
+	}
 	struct slice body;
 	size_t used;
 	if (c->begin_ns == 0)
@@ -171,6 +207,12 @@ static bool client_parse_step(struct client *c)
 		c->reader, input_at(&c->input), input_len(&c->input), &used, &p->request_head, &body);
 	switch (e) {
 	case HTTP_EVENT_HEAD:
+		if (p->config->underscore_headers == CONFIG_UNDERSCORE_REFUSE &&
+			has_underscore(&p->request_head)) {
+			client_refuse(
+				c, 400, "a header name has an underscore, which underscore_headers refuses");
+			return false;
+		}
 		/* The head's slices live until the input changes: the exchange rewrites it before it returns. */
 		input_drop(&c->input, used);
 		client_begin_exchange(c, &p->request_head);
@@ -288,19 +330,58 @@ void client_drain(struct client *c)
 		client_timer_start(c, last_call_ns - rested_ns);
 }
 
+/* --- slots --- */
+
+/* Since when it has asked nothing, or not completed what it asks; UINT64_MAX: it is served. */
+static uint64_t waits_since_ns(const struct client *c)
+{
+	if (c->state == CLIENT_HEAD)
+		return c->begin_ns;
+	if (c->state == CLIENT_IDLE)
+		return c->rest_ns != 0 ? c->rest_ns : c->accepted_ns;
+	return UINT64_MAX;
+}
+
+/* All slots are taken: the newcomer gets that of whoever makes the least of his. Slow heads and idle connections so cost those who
+ * hold them their place, and nobody else. Looked at are a few, the next time others. */
+static bool slot_free(struct proxy *p)
+{
+	enum { LOOKED_AT = 64 };
+	const uint64_t enough_ns = NS_PER_S;
+	struct client *longest = NULL;
+	uint64_t since_ns = clock_now_ns() - enough_ns;
+	for (unsigned i = 0; i < LOOKED_AT && !list_empty(&p->clients); i++) {
+		struct client *c = LIST_ENTRY(list_first(&p->clients), struct client, node);
+		list_remove(&c->node);
+		list_push_back(&p->clients, &c->node);
+		if (!c->counted || waits_since_ns(c) > since_ns)
+			continue;
+		longest = c;
+		since_ns = waits_since_ns(c);
+	}
+	if (longest == NULL)
+		return false;
+	if (longest->state == CLIENT_HEAD)
+		proxy_count(p, OUTCOME_CLIENT_TIMEOUT);
+	client_close(longest, false);
+	return true;
+}
+
 void client_accepted(void *context, int fd, const struct net_address *peer)
 {
 	struct proxy *p = context;
-	bool room = p->counters.clients < p->config->limits.connections;
+	bool room = p->counters.clients < p->config->limits.connections || slot_free(p);
 	struct client *c = xcalloc(1, sizeof *c);
 
 	c->proxy = p;
 	c->stream = stream_new(p->loop, fd, &client_events, c);
 	c->reader = http_reader_new(HTTP_REQUEST_MESSAGE, &p->request_limits);
 	c->counted = room;
+	c->accepted_ns = clock_now_ns();
 	timer_init(&c->timer, p->loop, client_timer_fired, c);
 	net_address_host_text(peer, c->address, sizeof c->address);
 	c->trusted = trust_peer(&p->trust, c->address);
+	c->preamble = p->config->proxy_protocol && c->trusted;
 	list_push_back(&p->clients, &c->node);
 	p->counters.clients_accepted++;
 	if (room) {

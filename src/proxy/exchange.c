@@ -21,7 +21,7 @@
 enum { RESTING_MAX = 64 };
 
 /* Which clock runs in a state. */
-enum clock { CLOCK_NONE, CLOCK_QUEUE, CLOCK_RESPONSE, CLOCK_STREAM };
+enum clock { CLOCK_NONE, CLOCK_QUEUE, CLOCK_UPLOAD, CLOCK_RESPONSE, CLOCK_STREAM, CLOCK_TUNNEL };
 
 static const struct exchange_state_row {
 	const char *name;
@@ -35,14 +35,14 @@ static const struct exchange_state_row {
 	[X_CONNECTING] = { "connecting", 1u << X_BEGUN | 1u << X_QUEUED | 1u << X_SENDING | 1u << X_WAITING,
 		MARK_CONNECT_BEGIN, CLOCK_NONE },
 	[X_SENDING] = { "sending", 1u << X_BEGUN | 1u << X_QUEUED | 1u << X_CONNECTING, MARK_UPSTREAM,
-		CLOCK_STREAM },
+		CLOCK_UPLOAD },
 	[X_WAITING] = { "waiting", 1u << X_SENDING, MARK_REQUEST_SENT, CLOCK_RESPONSE },
 	[X_RESPONDING] = { "responding", 1u << X_SENDING | 1u << X_WAITING, MARK_RESPONSE_HEAD,
 		CLOCK_STREAM },
 	[X_ANSWERING] = { "answering",
 		1u << X_BEGUN | 1u << X_QUEUED | 1u << X_CONNECTING | 1u << X_SENDING | 1u << X_WAITING,
 		MARK_RESPONSE_HEAD, CLOCK_STREAM },
-	[X_TUNNEL] = { "tunnel", 1u << X_RESPONDING, MARK_COUNT, CLOCK_STREAM },
+	[X_TUNNEL] = { "tunnel", 1u << X_RESPONDING, MARK_COUNT, CLOCK_TUNNEL },
 	[X_ENDED] = { "ended",
 		1u << X_BEGUN | 1u << X_QUEUED | 1u << X_CONNECTING | 1u << X_SENDING | 1u << X_WAITING |
 			1u << X_RESPONDING | 1u << X_ANSWERING | 1u << X_TUNNEL,
@@ -54,11 +54,25 @@ void exchange_mark(struct exchange *x, enum mark mark)
 	x->record->timeline.at[mark] = clock_now_ns();
 }
 
+/* Whose turn it is: the backend's to take what we have, or the client's to send more. */
+static uint64_t upload_delay_ns(const struct exchange *x)
+{
+	uint64_t stream_ns = x->proxy->config->timeouts.stream_idle_ns;
+	uint64_t body_ns = x->proxy->config->timeouts.body_ns;
+	if (half_pending(&x->request) || x->request.source_done || body_ns == 0)
+		return stream_ns;
+	return stream_ns != 0 ? MIN(stream_ns, body_ns) : body_ns;
+}
+
 static uint64_t clock_delay_ns(const struct exchange *x)
 {
 	switch (states[x->state].clock) {
 	case CLOCK_QUEUE:
 		return x->proxy->config->timeouts.queue_ns;
+	case CLOCK_UPLOAD:
+		return upload_delay_ns(x);
+	case CLOCK_TUNNEL:
+		return x->proxy->config->timeouts.tunnel_ns;
 	case CLOCK_RESPONSE:
 		return x->proxy->config->timeouts.response_ns;
 	case CLOCK_STREAM:
@@ -94,7 +108,8 @@ void exchange_enter(struct exchange *x, enum exchange_state next)
 
 void exchange_progress(struct exchange *x)
 {
-	if (states[x->state].clock == CLOCK_STREAM)
+	enum clock clock = states[x->state].clock;
+	if (clock == CLOCK_STREAM || clock == CLOCK_UPLOAD || clock == CLOCK_TUNNEL)
 		clock_restart(x);
 }
 
@@ -118,6 +133,9 @@ static void clock_ran_out(void *context)
 		exchange_cut(x, OUTCOME_TIMEOUT_STREAM,
 			half_pending(&x->response) ? "the client does not read"
 						   : "the backend sends nothing more");
+		break;
+	case X_TUNNEL:
+		exchange_cut(x, OUTCOME_TIMEOUT_STREAM, "nothing moved within timeouts.tunnel");
 		break;
 	default:
 		exchange_cut(x, OUTCOME_TIMEOUT_STREAM, "nothing moved within timeouts.stream_idle");
@@ -398,7 +416,7 @@ void exchange_finish(struct exchange *x)
 {
 	struct client *c = x->client;
 	bool request_read = x->request.source_done;
-	bool keep = x->client_keep_alive && !x->close_client && request_read;
+	bool keep = x->client_keep_alive && !x->close_client && request_read && !x->client_ended;
 
 	if (link_reusable(x)) {
 		half_next_batch(&x->response);
@@ -437,10 +455,22 @@ void exchange_client_input(struct exchange *x, enum io_result r)
 		request_pump(x);
 }
 
+bool exchange_outlives_client(const struct exchange *x)
+{
+	return x->proxy->config->client_abort == CONFIG_ABORT_KEEP && x->request.source_done;
+}
+
+/* It may be the end of what the client sends, or of the client: a write will tell. */
 void exchange_client_hangup(struct exchange *x)
 {
-	if (x->state != X_TUNNEL)
+	if (x->state == X_TUNNEL)
+		return;
+	if (!exchange_outlives_client(x)) {
 		exchange_cut(x, OUTCOME_CLIENT_ABORT, NULL);
+		return;
+	}
+	x->client_ended = true;
+	stream_pause_read(x->client->stream, true);
 }
 
 void exchange_client_writable(struct exchange *x)

@@ -1,7 +1,7 @@
 /* heads.c - what slowproxy adds to heads, and what it notes of them.
  *
- *   to the backend  X-Forwarded-For, -Proto, -Host, X-Request-ID, traceparent with our span
- *                   (a trusted proxy's X-Forwarded-For is appended to, its -Proto and -Host are kept; anybody else's are not)
+ *   to the backend  X-Forwarded-For, -Proto, -Host, -Port, X-Request-ID, traceparent with our span
+ *                   (a trusted proxy's X-Forwarded-For is appended to, its -Proto, -Host and -Port are kept; anybody else's are not)
  *   to the client   X-Response-Time, X-Request-ID, Server-Timing if wished
  */
 #include "proxy_private.h"
@@ -173,6 +173,27 @@ static struct slice traceparent(const struct exchange *x, char out[55])
 	return (struct slice){ out, (size_t)(at - out) };
 }
 
+/* The port that the client means: after a port mapping only it, and a proxy it came through, know. */
+static struct slice port_of(struct slice host, bool secure)
+{
+	size_t at = host.len;
+	while (at > 0 && host.at[at - 1] >= '0' && host.at[at - 1] <= '9')
+		at--;
+	if (at == 0 || at == host.len || host.at[at - 1] != ':')
+		return secure ? SLICE("443") : SLICE("80");
+	return (struct slice){ host.at + at, host.len - at };
+}
+
+static struct slice forwarded_port(const struct http_head *head, const struct http_forward *add)
+{
+	struct slice host = add->forwarded_host.len != 0 || !has_value(head, HTTP_X_FORWARDED_HOST)
+				    ? head->host
+				    : find(head, HTTP_X_FORWARDED_HOST)->value;
+	bool secure = add->forwarded_proto.len == 0 &&
+		      slice_equal_nocase(find(head, HTTP_X_FORWARDED_PROTO)->value, SLICE("https"));
+	return port_of(host, secure);
+}
+
 void heads_forward_request(struct exchange *x, const struct http_head *head, struct buf *out)
 {
 	char trace[55];
@@ -185,12 +206,14 @@ void heads_forward_request(struct exchange *x, const struct http_head *head, str
 		.traceparent = traceparent(x, trace),
 		.drop_tracestate = !x->trace_continued,
 		.drop_forwarded = !x->client->trusted,
-		.drop_underscore_names = true,
+		.drop_underscore_names = x->proxy->config->underscore_headers != CONFIG_UNDERSCORE_PASS,
 	};
 	if (add.drop_forwarded || !has_value(head, HTTP_X_FORWARDED_PROTO))
 		add.forwarded_proto = SLICE("http");
 	if (add.drop_forwarded || !has_value(head, HTTP_X_FORWARDED_HOST))
 		add.forwarded_host = head->host;
+	if (x->proxy->config->forward.port && (add.drop_forwarded || !has_value(head, HTTP_X_FORWARDED_PORT)))
+		add.forwarded_port = forwarded_port(head, &add);
 	http_write_request_head(out, head, &add);
 }
 

@@ -28,7 +28,8 @@ struct proxy *proxy_new(struct loop *l, const struct config *config, const struc
 	p->blocks.bytes = MAX(BLOCK_BYTES, config->limits.header_bytes + 1024);
 	p->request_limits = (struct http_limits){ .head_bytes = config->limits.header_bytes,
 		.headers = MIN(config->limits.headers, HTTP_MAX_HEADERS),
-		.body_bytes = config->limits.body_bytes };
+		.body_bytes = config->limits.body_bytes,
+		.line_bytes = config->limits.request_line_bytes };
 	p->response_limits = p->request_limits;
 	p->response_limits.headers = HTTP_MAX_HEADERS;
 	p->response_limits.body_bytes = 0;

@@ -164,11 +164,13 @@ struct client {
 	struct exchange *exchange;
 	enum client_state state;
 	uint64_t begin_ns; /* first byte of the request */
-	uint64_t rest_ns;  /* end of its last exchange; 0: it has asked nothing yet */
+	uint64_t accepted_ns;
+	uint64_t rest_ns; /* end of its last exchange; 0: it has asked nothing yet */
 	uint64_t lingered_bytes;
-	bool parsing; /* client_parse is on the stack */
-	bool trusted; /* may say who the client is */
-	bool counted; /* among counters.clients; the others were refused for want of room */
+	bool parsing;  /* client_parse is on the stack */
+	bool preamble; /* a header of the PROXY protocol comes first */
+	bool trusted;  /* may say who the client is */
+	bool counted;  /* among counters.clients; the others were refused for want of room */
 	char address[64];
 };
 
@@ -226,7 +228,8 @@ struct exchange {
 	bool switching;              /* 101: a tunnel when its head is written */
 	bool link_keep_alive;        /* the backend wants to */
 	bool cut;                    /* after this batch the client is closed without a clean end */
-	bool client_ended;           /* tunnel: the client sent FIN */
+	bool client_ended;           /* the client sent FIN, and a tunnel or client_abort: keep goes on */
+	bool client_gone;            /* client_abort: keep; what is answered goes nowhere */
 	bool client_told, link_told; /* tunnel: our FIN was sent there */
 };
 
@@ -243,6 +246,8 @@ void exchange_cut(
 	struct exchange *x, enum outcome outcome, const char *reason); /* both sides are closed now */
 void exchange_drop_link(struct exchange *x);
 void exchanges_clear(struct proxy *p);
+/* client_abort: keep, and the backend has or will have all of the request. */
+bool exchange_outlives_client(const struct exchange *x);
 
 void exchange_assign(struct exchange *x, struct upstream *u);
 

@@ -153,10 +153,15 @@ static bool response_flush(struct exchange *x)
 	struct half *h = &x->response;
 	struct stream *to = x->client->stream;
 	size_t before = h->written;
-	enum io_result r = half_flush(h, to);
+	enum io_result r = x->client_gone ? IO_ERROR : half_flush(h, to);
 	if (h->written != before)
 		exchange_progress(x);
-	if (r == IO_ERROR) {
+	if (r == IO_ERROR && exchange_outlives_client(x)) {
+		exchange_blame(x, OUTCOME_CLIENT_ABORT, NULL);
+		x->client_ended = x->client_gone = true;
+		h->written = h->total; /* to nobody */
+		r = IO_OK;
+	} else if (r == IO_ERROR) {
 		exchange_cut(x, OUTCOME_CLIENT_ABORT, NULL);
 		return false;
 	}

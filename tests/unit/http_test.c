@@ -29,7 +29,7 @@ struct row {
 #include "http_requests.h"
 #include "http_responses.h"
 
-static const struct http_limits usual_limits = { 32 * 1024, 100, 0 };
+static const struct http_limits usual_limits = { 32 * 1024, 100, 0, 0 };
 
 /* Whole, in all pairs of pieces, and byte by byte: one verdict, one transcript. */
 static void check_row(const struct stream_case *what, const struct row *row)
@@ -118,25 +118,25 @@ static void limits_hold_to_the_byte(void **state)
 		struct http_limits limits;
 		struct row row;
 	} rows[] = {
-		{ { 27, 9, 0 }, OK("GET / ", "GET / HTTP/1.1\r\nHost: h\r\n\r\n") },
-		{ { 26, 9, 0 }, BAD(HTTP_ERR_HEAD_TOO_LARGE, "GET / HTTP/1.1\r\nHost: h\r\n\r\n") },
-		{ { 27, 9, 0 }, OK("GET / ", "\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n") },
-		{ { 16, 9, 0 }, BAD(HTTP_ERR_HEAD_TOO_LARGE, "GET / HTTP/1.1\r\nHost: h\r\n\r\n") },
-		{ { 15, 9, 0 }, BAD(HTTP_ERR_TARGET_TOO_LONG, "GET / HTTP/1.1\r\nHost: h\r\n\r\n") },
-		{ { 16, 9, 0 }, BAD(HTTP_ERR_VERSION, "GET / HTTP/2.0\r\nHost: h\r\n\r\n") },
-		{ { 99, 1, 0 }, OK("GET / ", "GET / HTTP/1.1\r\nHost: h\r\n\r\n") },
-		{ { 99, 1, 0 }, BAD(HTTP_ERR_TOO_MANY_HEADERS, "GET / HTTP/1.1\r\nHost: h\r\nX: y\r\n\r\n") },
-		{ { 99, 9, 5 },
+		{ { 27, 9, 0, 0 }, OK("GET / ", "GET / HTTP/1.1\r\nHost: h\r\n\r\n") },
+		{ { 26, 9, 0, 0 }, BAD(HTTP_ERR_HEAD_TOO_LARGE, "GET / HTTP/1.1\r\nHost: h\r\n\r\n") },
+		{ { 27, 9, 0, 0 }, OK("GET / ", "\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n") },
+		{ { 16, 9, 0, 0 }, BAD(HTTP_ERR_HEAD_TOO_LARGE, "GET / HTTP/1.1\r\nHost: h\r\n\r\n") },
+		{ { 15, 9, 0, 0 }, BAD(HTTP_ERR_TARGET_TOO_LONG, "GET / HTTP/1.1\r\nHost: h\r\n\r\n") },
+		{ { 16, 9, 0, 0 }, BAD(HTTP_ERR_VERSION, "GET / HTTP/2.0\r\nHost: h\r\n\r\n") },
+		{ { 99, 1, 0, 0 }, OK("GET / ", "GET / HTTP/1.1\r\nHost: h\r\n\r\n") },
+		{ { 99, 1, 0, 0 }, BAD(HTTP_ERR_TOO_MANY_HEADERS, "GET / HTTP/1.1\r\nHost: h\r\nX: y\r\n\r\n") },
+		{ { 99, 9, 5, 0 },
 			OK("body=hello", "PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello") },
-		{ { 99, 9, 4 }, BAD(HTTP_ERR_BODY_TOO_LARGE,
+		{ { 99, 9, 4, 0 }, BAD(HTTP_ERR_BODY_TOO_LARGE,
 					"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello") },
 #define CHUNKED "PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
-		{ { 99, 9, 5 }, OK("body=hello", CHUNKED "3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n") },
-		{ { 99, 9, 4 }, BAD(HTTP_ERR_BODY_TOO_LARGE, CHUNKED "3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n") },
-		{ { 60, 9, 0 },
+		{ { 99, 9, 5, 0 }, OK("body=hello", CHUNKED "3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n") },
+		{ { 99, 9, 4, 0 }, BAD(HTTP_ERR_BODY_TOO_LARGE, CHUNKED "3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n") },
+		{ { 60, 9, 0, 0 },
 			BAD(HTTP_ERR_TRAILER, CHUNKED
 				"0\r\nX: 012345678901234567890123456789012345678901234567890123456789\r\n\r\n") },
-		{ { 99, 2, 0 }, BAD(HTTP_ERR_TOO_MANY_HEADERS, CHUNKED "0\r\nA: \r\nB: \r\nC: \r\n\r\n") },
+		{ { 99, 2, 0, 0 }, BAD(HTTP_ERR_TOO_MANY_HEADERS, CHUNKED "0\r\nA: \r\nB: \r\nC: \r\n\r\n") },
 	};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
 		check_row(&(struct stream_case){ HTTP_REQUEST_MESSAGE, rows[i].limits, false }, &rows[i].row);
@@ -165,7 +165,7 @@ static void floods_are_bounded(void **state)
 	for (int i = 0; i < HTTP_MAX_HEADERS; i++)
 		buf_add_str(&bytes, "X:\r\n");
 	buf_add_str(&bytes, "\r\n");
-	const struct stream_case many = { HTTP_REQUEST_MESSAGE, { 32 * 1024, 100000, 0 }, false };
+	const struct stream_case many = { HTTP_REQUEST_MESSAGE, { 32 * 1024, 100000, 0, 0 }, false };
 	assert_int_equal(transcribe(&many, bytes.data, bytes.len, NULL, 0, &out), HTTP_ERR_TOO_MANY_HEADERS);
 	buf_clear(&bytes);
 	buf_clear(&out);
