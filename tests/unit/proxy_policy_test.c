@@ -119,7 +119,7 @@ static void test_forwarded_port(void **state)
 	expect_request_head(
 		NULL, "Host: a\r\nX-Forwarded-Port: 83\r\n", "\r\nX-Forwarded-Port: 83\r\n", "Port: 80");
 	expect_request_head(
-		nobody, "Host: a\r\nX-Forwarded-Port: 83\r\n", "\r\nX-Forwarded-Port: 80\r\n", "83");
+		nobody, "Host: a\r\nX-Forwarded-Port: 83\r\n", "\r\nX-Forwarded-Port: 80\r\n", "Port: 83");
 	expect_request_head(off, "Host: a\r\n", "Host: a\r\n", "X-Forwarded-Port");
 }
 
@@ -300,9 +300,7 @@ static void test_slots_are_fair(void **state)
 	send_text(busy, GET_SLASH);
 	int backend = backend_accept(rig);
 	read_head(backend);
-	int crowd = client_connect(rig); /* nobody has had his second yet */
-	expect_contains(read_until(crowd, NULL), "HTTP/1.1 503 ");
-	close(crowd);
+	int newcomers[2];
 	struct timespec second = { .tv_sec = 1, .tv_nsec = 50000000 };
 	nanosleep(&second, NULL); /* the time that everybody has */
 	for (int i = 0; i < 2; i++) {
@@ -314,6 +312,7 @@ static void test_slots_are_fair(void **state)
 		close(other);
 		expect_contains(read_head(newcomer), "200 OK");
 		rig_expect_outcome(rig, OUTCOME_OK);
+		newcomers[i] = newcomer;
 	}
 	expect_closed(slow);
 	expect_closed(silent);
@@ -322,6 +321,8 @@ static void test_slots_are_fair(void **state)
 	close(busy);
 	close(slow);
 	close(silent);
+	close(newcomers[0]);
+	close(newcomers[1]);
 	close(backend);
 	rig_free(rig);
 }
