@@ -45,6 +45,7 @@ struct profile_lane {
 	enum profile_lane_kind kind;
 	uint64_t id; /* native thread id, or the task's address */
 	const char *name;
+	uint32_t process; /* its pid; 0: not told (profile_add_lane sets none) */
 };
 
 /* Whom a thread or task worked for when it was looked at. */
@@ -130,10 +131,11 @@ struct profile_view {
 	size_t part_count;
 	const struct profile_frame *line; /* the frame to point at */
 	uint64_t begin_ns,
-		end_ns; /* CLOCK_MONOTONIC: the axis of time; 0: from the first sample to the last */
-	bool lanes;     /* root each stack in its thread or task */
-	bool idle;      /* include idle samples */
-	bool no_lines;  /* functions only */
+		end_ns;     /* CLOCK_MONOTONIC: the axis of time; 0: from the first sample to the last */
+	bool lanes;         /* root each stack in its thread or task */
+	bool idle;          /* include idle samples */
+	bool no_lines;      /* functions only */
+	uint64_t period_ns; /* between two looks; 0: not known */
 };
 
 /* Collapsed stacks: "root (file:line);...;leaf (file:line) N" a line, root first, N samples; ';' and newlines in names are
@@ -143,6 +145,10 @@ void profile_write_collapsed(const struct profile *p, const struct profile_view 
 void profile_write_svg(const struct profile *p, const struct profile_view *view, struct buf *out);
 /* For speedscope.app: each thread and each task is a profile of its own, in time order. */
 void profile_write_speedscope(const struct profile *p, const struct profile_view *view, struct buf *out);
+/* For chrome://tracing and Perfetto: the Trace Event format, a slice for each call that was seen, in its thread. */
+void profile_write_chrometrace(const struct profile *p, const struct profile_view *view, struct buf *out);
+/* For profiler.firefox.com: its processed format, a thread for each lane. */
+void profile_write_gecko(const struct profile *p, const struct profile_view *view, struct buf *out);
 /* For Python's pstats, and what is built on it (snakeviz): the table of cProfile, sampled. Wants frames that are functions. */
 void profile_write_pstats(const struct profile *p, const struct profile_view *view, struct buf *out);
 /* For pprof and Pyroscope, gzipped; two values, samples and wall time. */

@@ -27,7 +27,7 @@ const struct flag_row flag_rows[FLAG_COUNT] = {
 		"also threads that wait: for a socket, a lock, the GIL, for work" },
 	[FLAG_TASKS] = { "tasks", 0, NULL, TOOL_RECORD,
 		"also suspended asyncio tasks, each with what it awaits" },
-	[FLAG_SUBPROCESSES] = { "subprocesses", 's', NULL, 0,
+	[FLAG_SUBPROCESSES] = { "subprocesses", 's', NULL, TOOL_RECORD,
 		"also its children and theirs, those that are born meanwhile, too" },
 	[FLAG_NATIVE] = { "native", 'n', NULL, 0,
 		"the C functions above the innermost Python function, too; implies --blocking" },

@@ -17,6 +17,9 @@ static const struct format formats[] = {
 		.full_filenames = true, .functions = true },
 	{ "pprof", "pb.gz", "pprof profile", profile_write_pprof, .by_extension = true,
 		.full_filenames = true },
+	{ "chrometrace", "json", "chrometrace", profile_write_chrometrace, .by_extension = false },
+	{ "gecko", "json", "gecko profile", profile_write_gecko, .by_extension = false,
+		.full_filenames = true },
 };
 
 const struct format *format_of_name(const char *name)

@@ -74,11 +74,17 @@ bool launch_start(struct launch *l, char **argv, const char *who)
 	return launch_start_as(l, argv, &wants);
 }
 
+/* Not waitpid: that tells, too, that a thread we trace has stopped. */
 bool launch_ended(struct launch *l)
 {
-	if (l->pid > 0 && !l->ended && waitpid(l->pid, &l->status, WNOHANG) == l->pid)
-		l->ended = true;
-	return l->ended;
+	siginfo_t info = { 0 };
+	if (l->pid <= 0 || l->ended || waitid(P_PID, (id_t)l->pid, &info, WEXITED | WNOHANG) != 0 ||
+		info.si_pid == 0)
+		return l->ended;
+	l->status =
+		info.si_code == CLD_EXITED ? W_EXITCODE(info.si_status, 0) : W_EXITCODE(0, info.si_status);
+	l->ended = true;
+	return true;
 }
 
 void launch_stop(struct launch *l)

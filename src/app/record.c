@@ -23,18 +23,22 @@
 #include "formats.h"
 #include "launch.h"
 #include "record_options.h"
-#include "recording.h"
+#include "recordings.h"
 
-static const uint64_t start_step_ns = 2 * NS_PER_MS, progress_every_ns = 250 * NS_PER_MS;
+static const uint64_t start_step_ns = 2 * NS_PER_MS, progress_every_ns = 250 * NS_PER_MS,
+		      absent_ns = 2 * NS_PER_S; /* a program that was exec'ed has so long to become Python */
+
+enum { EXIT_BY_SIGNAL = 128 }; /* and its number, as shells have it */
 
 struct record_run {
 	const struct record_options *o;
-	struct recording recording;
+	struct recordings recordings;
 	struct launch launch;
 	struct beat beat;
 	uint64_t begin_ns, end_ns, worst_late_ns, progress_ns;
+	uint64_t seen_ns; /* when there was a Python to look at */
 	sigset_t signals; /* blocked, and taken while waiting */
-	bool interrupted, target_ended;
+	bool interrupted, target_ended, target_changed;
 };
 
 /* "4711-2026-11-23T010203.svg" or "app.py-...". */
@@ -70,6 +74,15 @@ static void wait_until(struct record_run *r, uint64_t until_ns)
 	} while (!r->interrupted && left != 0);
 }
 
+/* With --subprocesses the process itself may be a shell, or anything that starts Python. */
+static bool descendants_found(struct record_run *r)
+{
+	if (!r->o->subprocesses)
+		return false;
+	recordings_search(&r->recordings, clock_now_ns());
+	return r->recordings.count > 0;
+}
+
 static bool begin(struct record_run *r)
 {
 	struct buf why = { 0 };
@@ -77,111 +90,124 @@ static bool begin(struct record_run *r)
 	pid_t pid = r->launch.pid != 0 ? r->launch.pid : r->o->pid;
 	uint64_t asked_ns = clock_now_ns();
 	enum py_result result;
+	recordings_init(&r->recordings, pid, r->o->subprocesses, &r->o->wants, NS_PER_S / r->o->rate_hz);
 	for (;;) {
 		buf_reset(&why);
 		result = py_process_open(pid, &python, &why);
+		if (result == PY_OK)
+			recordings_add(&r->recordings, python);
+		else if (descendants_found(r))
+			result = PY_OK;
 		if (result == PY_OK || r->interrupted || launch_ended(&r->launch) ||
 			!attach_worth_again(result, pid, r->launch.pid != 0, clock_now_ns() - asked_ns))
 			break;
 		wait_until(r, clock_now_ns() + start_step_ns);
 	}
-	if (result == PY_OK)
-		recording_init(&r->recording, python, &r->o->wants, NS_PER_S / r->o->rate_hz);
-	else if (launch_ended(&r->launch))
+	if (result != PY_OK && launch_ended(&r->launch))
 		fprintf(stderr, "slowproxy record: %s ended before its stacks could be read\n",
 			r->o->command[0]);
-	else
+	else if (result != PY_OK)
 		fprintf(stderr, "slowproxy record: %s\n",
 			why.len > 0 ? why.data : py_result_sentences[result]);
 	buf_clear(&why);
 	return result == PY_OK;
 }
 
-/* A process that ended and was not waited for by its parent is still there, without memory. */
-static bool target_is_gone(struct record_run *r)
+static void look(struct record_run *r)
 {
-	if (launch_ended(&r->launch))
-		return true;
-	char path[64], line[512] = "";
-	snprintf(path, sizeof path, "/proc/%d/stat", (int)py_process_pid(r->recording.python));
-	FILE *f = fopen(path, "re");
-	if (f == NULL)
-		return true;
-	const char *name_end = fgets(line, sizeof line, f) != NULL ? strrchr(line, ')') : NULL;
-	fclose(f);
-	return name_end == NULL || (name_end[1] == ' ' && strchr("ZXx", name_end[2]) != NULL);
+	pid_t root = r->recordings.root;
+	enum py_result result = recordings_look(&r->recordings);
+	uint64_t now = clock_now_ns();
+	if (result != PY_NO_PROCESS)
+		r->seen_ns = now;
+	r->target_ended = launch_ended(&r->launch) || (result != PY_OK && process_is_gone(root));
+	r->target_changed = !r->target_ended && now - r->seen_ns > absent_ns;
+}
+
+static uint64_t errors_of(const struct recordings *all)
+{
+	uint64_t errors = all->failed_looks;
+	for (size_t i = 0; i < all->count; i++)
+		errors += all->all[i]->failed_looks;
+	return errors;
 }
 
 static void progress(struct record_run *r, uint64_t now_ns)
 {
 	if (now_ns < r->progress_ns || !isatty(STDERR_FILENO))
 		return;
+	if (r->progress_ns == 0)
+		fprintf(stderr,
+			"slowproxy> Sampling process %d %u times a second. Press Control-C to exit.\n",
+			(int)r->recordings.root, r->o->rate_hz);
 	r->progress_ns = now_ns + progress_every_ns;
-	fprintf(stderr, "\rRecording process %d: %.1f s, %zu samples, %llu errors; Ctrl-C ends it ",
-		(int)py_process_pid(r->recording.python), (double)(now_ns - r->begin_ns) / (double)NS_PER_S,
-		r->recording.profile->sample_count, (unsigned long long)r->recording.failed_looks);
+	fprintf(stderr, "\rslowproxy> %.1f s, Samples: %zu Errors: %llu%s ",
+		(double)(now_ns - r->begin_ns) / (double)NS_PER_S, r->recordings.profile->sample_count,
+		(unsigned long long)errors_of(&r->recordings),
+		r->recordings.count == 0 ? " (no Python there)" : "");
 }
 
 static void look_until_the_end(struct record_run *r)
 {
-	r->begin_ns = clock_now_ns();
+	r->begin_ns = r->seen_ns = clock_now_ns();
 	uint64_t until_ns = r->o->duration_ns != 0 ? r->begin_ns + r->o->duration_ns : UINT64_MAX;
 	beat_init(&r->beat, NS_PER_S / r->o->rate_hz);
 	beat_begin(&r->beat, r->begin_ns);
-	while (!r->interrupted && !r->target_ended) {
+	while (!r->interrupted && !r->target_ended && !r->target_changed) {
 		wait_until(r, MIN(r->beat.due_ns, until_ns));
 		uint64_t now = clock_now_ns();
 		if (r->interrupted || now >= until_ns)
 			break;
 		if (now > r->beat.due_ns)
 			r->worst_late_ns = MAX(r->worst_late_ns, now - r->beat.due_ns);
-		enum py_result result = recording_look(&r->recording);
-		r->target_ended = result == PY_NO_PROCESS || (result != PY_OK && target_is_gone(r)) ||
-				  launch_ended(&r->launch);
+		look(r);
 		now = clock_now_ns();
 		progress(r, now);
 		beat_next(&r->beat, r->beat.period_ns, now);
 	}
 	r->end_ns = clock_now_ns();
-	if (!r->target_ended)
-		recording_end(&r->recording);
+	recordings_end(&r->recordings);
 	if (r->progress_ns != 0)
 		fputc('\n', stderr);
 }
 
 static void summary_print(const struct record_run *r, const char *output)
 {
-	const struct recording *rec = &r->recording;
-	fprintf(stderr,
-		"slowproxy record: wrote %s to %s: %zu samples of %llu looks in %.1f s, %llu errors, "
-		"%llu looks missed, latest %.1f ms late\n",
-		r->o->format->title, strcmp(output, "-") == 0 ? "standard output" : output,
-		rec->profile->sample_count, (unsigned long long)rec->looks,
-		(double)(r->end_ns - r->begin_ns) / (double)NS_PER_S, (unsigned long long)rec->failed_looks,
+	const struct recordings *all = &r->recordings;
+	fprintf(stderr, "slowproxy> Wrote %s to '%s'. Samples: %zu Errors: %llu\n", r->o->format->title,
+		strcmp(output, "-") == 0 ? "standard output" : output, all->profile->sample_count,
+		(unsigned long long)all->failed_looks);
+	fprintf(stderr, "slowproxy> %llu looks in %.1f s, %llu missed, latest %.1f ms late\n",
+		(unsigned long long)all->looks, (double)(r->end_ns - r->begin_ns) / (double)NS_PER_S,
 		(unsigned long long)r->beat.missed, (double)r->worst_late_ns / (double)NS_PER_MS);
-	if (rec->degraded != 0)
-		fprintf(stderr, "  %llu stacks could not be read whole; what is not sure is marked in them\n",
-			(unsigned long long)rec->degraded);
-	if (rec->replaced != 0)
+	if (r->o->subprocesses)
+		fprintf(stderr, "slowproxy> %zu Python processes\n", all->processes);
+	if (all->degraded != 0)
 		fprintf(stderr,
-			"  in %llu samples a function is <replaced>: its code was exchanged meanwhile\n",
-			(unsigned long long)rec->replaced);
-	if (rec->profile->sample_count == 0)
-		fprintf(stderr, "  no thread was %s; --idle includes those that wait\n",
+			"slowproxy> %llu stacks could not be read whole; what is not sure is marked in them\n",
+			(unsigned long long)all->degraded);
+	if (all->replaced != 0)
+		fprintf(stderr,
+			"slowproxy> In %llu samples a function is <replaced>: its code was exchanged meanwhile\n",
+			(unsigned long long)all->replaced);
+	if (all->profile->sample_count == 0)
+		fprintf(stderr, "slowproxy> No thread was %s; --idle includes those that wait\n",
 			r->o->wants.gil ? "seen holding the GIL" : "seen running");
 	if (r->target_ended)
-		fputs("  the process ended before the recording did\n", stderr);
+		fputs("slowproxy> The process ended before the recording did\n", stderr);
+	if (r->target_changed)
+		fputs("slowproxy> The process became another program, which is not Python\n", stderr);
 }
 
 static bool profile_to_file(const struct record_run *r, const char *output)
 {
 	char title[64], seconds[32], rate[32];
-	snprintf(title, sizeof title, "Python process %d", (int)py_process_pid(r->recording.python));
+	snprintf(title, sizeof title, "Python process %d", (int)r->recordings.root);
 	snprintf(seconds, sizeof seconds, "%.1f s", (double)(r->end_ns - r->begin_ns) / (double)NS_PER_S);
 	snprintf(rate, sizeof rate, "%u a second", r->o->rate_hz);
 	const struct profile_fact facts[] = {
 		{ "Process", title + sizeof "Python process" },
-		{ "Python", py_process_version(r->recording.python) },
+		{ "Python", r->recordings.version },
 		{ "Recorded", seconds },
 		{ "Looks", rate },
 	};
@@ -194,9 +220,10 @@ static bool profile_to_file(const struct record_run *r, const char *output)
 		.lanes = r->o->threads,
 		.idle = true, /* what was not wanted was not kept */
 		.no_lines = r->o->wants.no_lines,
+		.period_ns = NS_PER_S / r->o->rate_hz,
 	};
 	struct buf text = { 0 };
-	r->o->format->write(r->recording.profile, &view, &text);
+	r->o->format->write(r->recordings.profile, &view, &text);
 	bool good = format_write_file(output, &text, "record");
 	buf_clear(&text);
 	return good;
@@ -212,14 +239,26 @@ static void signals_block(struct record_run *r)
 	sigprocmask(SIG_BLOCK, &r->signals, NULL);
 }
 
-static bool record(const struct record_options *o, const char *output)
+/* What the command ended with, when it did so by itself; else 0. */
+static int command_status(const struct record_run *r)
+{
+	int status = r->launch.status;
+	if (r->o->command == NULL || !r->target_ended || status == 0)
+		return EXIT_SUCCESS;
+	bool killed = WIFSIGNALED(status);
+	fprintf(stderr, "slowproxy> %s ended with %s %d\n", r->o->command[0], killed ? "signal" : "status",
+		killed ? WTERMSIG(status) : WEXITSTATUS(status));
+	return killed ? EXIT_BY_SIGNAL + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+static int record(const struct record_options *o, const char *output)
 {
 	struct record_run r = { .o = o };
 	if (!format_file_possible(output, "record"))
-		return false;
+		return EXIT_FAILURE;
 	signals_block(&r);
 	if (o->command != NULL && !launch_start(&r.launch, o->command, "record"))
-		return false;
+		return r.launch.status;
 	bool good = begin(&r);
 	if (good) {
 		look_until_the_end(&r);
@@ -228,13 +267,9 @@ static bool record(const struct record_options *o, const char *output)
 	if (good)
 		summary_print(&r, output);
 	launch_stop(&r.launch);
-	if (good && o->command != NULL && r.target_ended && r.launch.ended && r.launch.status != 0)
-		fprintf(stderr, "  %s ended with %s %d\n", o->command[0],
-			WIFSIGNALED(r.launch.status) ? "signal" : "status",
-			WIFSIGNALED(r.launch.status) ? WTERMSIG(r.launch.status)
-						     : WEXITSTATUS(r.launch.status));
-	recording_clear(&r.recording);
-	return good;
+	int status = good ? command_status(&r) : EXIT_FAILURE;
+	recordings_clear(&r.recordings);
+	return status;
 }
 
 int record_main(int argc, char **argv)
@@ -249,7 +284,7 @@ int record_main(int argc, char **argv)
 		return EXIT_SUCCESS;
 	}
 	char *output = options.output != NULL ? xstrdup(options.output) : output_name(&options);
-	bool good = record(&options, output);
+	int status = record(&options, output);
 	free(output);
-	return good ? EXIT_SUCCESS : EXIT_FAILURE;
+	return status;
 }

@@ -84,6 +84,7 @@ bool record_options_take(int argc, char **argv, struct record_options *o)
 	o->output = a.given[FLAG_OUTPUT];
 	o->command = a.rest;
 	o->threads = a.given[FLAG_THREADS] != NULL;
+	o->subprocesses = a.given[FLAG_SUBPROCESSES] != NULL;
 	o->wants = (struct recording_wants){
 		.idle = a.given[FLAG_IDLE] != NULL,
 		.gil = a.given[FLAG_GIL] != NULL,

@@ -17,7 +17,7 @@ struct record_options {
 	const struct format *format;
 	uint64_t duration_ns; /* 0: until Ctrl-C */
 	uint32_t rate_hz;
-	bool threads, help;
+	bool threads, subprocesses, help;
 	struct recording_wants wants;
 };
 

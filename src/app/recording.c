@@ -24,18 +24,42 @@ static const enum profile_state states[] = {
 	[PY_STATE_IDLE] = PROFILE_IDLE,
 };
 
-void recording_init(struct recording *r, struct py_process *python, const struct recording_wants *wants,
-	uint64_t period_ns)
+/* "process 4711: python3 app.py" */
+static uint32_t process_frame(struct profile *p, pid_t pid)
 {
-	*r = (struct recording){
-		.profile = profile_new(), .python = python, .wants = *wants, .period_ns = period_ns
-	};
+	char path[48], words[256] = "", name[sizeof words + 32];
+	snprintf(path, sizeof path, "/proc/%d/cmdline", (int)pid);
+	FILE *f = fopen(path, "re");
+	size_t n = f != NULL ? fread(words, 1, sizeof words - 1, f) : 0;
+	if (f != NULL)
+		fclose(f);
+	for (size_t i = 0; i + 1 < n; i++)
+		if (words[i] == '\0' || words[i] == '\n')
+			words[i] = ' ';
+	snprintf(name, sizeof name, "process %d: %s", (int)pid, words);
+	return profile_add_frame(p, name, "", 0);
+}
+
+void recording_init(struct recording *r, struct profile *profile, struct py_process *python,
+	const struct recording_wants *wants, uint64_t period_ns, bool named)
+{
+	*r = (struct recording){ .profile = profile,
+		.python = python,
+		.pid = py_process_pid(python),
+		.wants = *wants,
+		.period_ns = period_ns };
+	r->root = named ? process_frame(profile, r->pid) : UINT32_MAX;
 	r->checked_ns = clock_now_ns();
+	r->checked_until = profile->sample_count;
+}
+
+void recording_samples_gone(struct recording *r)
+{
+	r->checked_until = 0;
 }
 
 void recording_clear(struct recording *r)
 {
-	profile_free(r->profile);
 	py_process_close(r->python);
 	map_clear(&r->frames);
 	free(r->stack);
@@ -94,10 +118,13 @@ static uint32_t *stack_room(struct recording *r, size_t depth)
 /* Of a process the leaf comes first, in a profile the root. */
 static uint32_t stack_of(struct recording *r, const struct py_frame *frames, size_t count)
 {
-	uint32_t *stack = stack_room(r, count);
+	size_t below = r->root != UINT32_MAX ? 1 : 0;
+	uint32_t *stack = stack_room(r, count + below);
+	if (below != 0)
+		stack[0] = r->root;
 	for (size_t i = 0; i < count; i++)
-		stack[count - 1 - i] = frame_of(r, &frames[i]);
-	return profile_add_stack(r->profile, stack, (uint32_t)count);
+		stack[below + count - 1 - i] = frame_of(r, &frames[i]);
+	return profile_add_stack(r->profile, stack, (uint32_t)(below + count));
 }
 
 static bool thread_wanted(const struct recording_wants *w, const struct py_thread *t)
@@ -109,6 +136,15 @@ static bool thread_wanted(const struct recording_wants *w, const struct py_threa
 	return w->idle || t->holds_gil || t->state == PY_STATE_RUNNING || t->state == PY_STATE_UNKNOWN;
 }
 
+/* Addresses of tasks, unlike ids of threads, are another process's too: after a fork even the same ones. */
+static uint32_t lane_of(struct recording *r, enum profile_lane_kind kind, uint64_t id, const char *name)
+{
+	uint64_t apart = kind == PROFILE_LANE_TASK ? (uint64_t)(uint32_t)r->pid << 48 : 0;
+	uint32_t lane = profile_add_lane(r->profile, kind, id ^ apart, name);
+	r->profile->lanes[lane].process = (uint32_t)r->pid;
+	return lane;
+}
+
 static void take_thread(struct recording *r, const struct py_thread *t, uint64_t at_ns)
 {
 	char name[64];
@@ -116,7 +152,7 @@ static void take_thread(struct recording *r, const struct py_thread *t, uint64_t
 	struct profile_sample s = {
 		.at_ns = at_ns,
 		.weight_ns = r->period_ns,
-		.lane = profile_add_lane(r->profile, PROFILE_LANE_THREAD, t->tid, name),
+		.lane = lane_of(r, PROFILE_LANE_THREAD, t->tid, name),
 		.stack = stack_of(r, t->frames, t->frame_count),
 		.state = (uint8_t)states[t->state],
 		.holds_gil = t->holds_gil,
@@ -130,7 +166,7 @@ static void take_task(struct recording *r, const struct py_task *t, uint64_t at_
 	struct profile_sample s = {
 		.at_ns = at_ns,
 		.weight_ns = r->period_ns,
-		.lane = profile_add_lane(r->profile, PROFILE_LANE_TASK, t->address, t->name),
+		.lane = lane_of(r, PROFILE_LANE_TASK, t->address, t->name),
 		.stack = stack_of(r, t->frames, t->frame_count),
 		.state = PROFILE_AWAITING,
 		.syscall = -1,
@@ -158,6 +194,8 @@ static void withdraw_frames(
 	const struct profile_stack *old = &r->profile->stacks[s->stack];
 	uint32_t *stack = stack_room(r, old->depth);
 	bool changed = false;
+	if (r->profile->lanes[s->lane].process != (uint32_t)r->pid)
+		return;
 	for (uint32_t d = 0; d < old->depth; d++) {
 		bool gone = old->frames[d] != instead && marked[old->frames[d]];
 		stack[d] = gone ? instead : old->frames[d];

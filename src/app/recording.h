@@ -20,8 +20,10 @@ struct recording_wants {
 };
 
 struct recording {
-	struct profile *profile;   /* owned */
+	struct profile *profile;   /* lent: several processes may share one */
 	struct py_process *python; /* owned */
+	pid_t pid;
+	uint32_t root; /* a frame that names the process, below all others; UINT32_MAX: none */
 	struct recording_wants wants;
 	uint64_t period_ns;
 	uint64_t looks, failed_looks;
@@ -35,13 +37,15 @@ struct recording {
 	size_t stack_room;
 };
 
-/* Takes the process. */
-void recording_init(struct recording *r, struct py_process *python, const struct recording_wants *wants,
-	uint64_t period_ns);
+/* Takes the process. named: each of its stacks begins with a frame that tells which process it is. */
+void recording_init(struct recording *r, struct profile *profile, struct py_process *python,
+	const struct recording_wants *wants, uint64_t period_ns, bool named);
 /* One look. What it returns is told by its sentence; only PY_NO_PROCESS is final. */
 MUST_CHECK enum py_result recording_look(struct recording *r);
 /* The last word: checks what is not proven yet. */
 void recording_end(struct recording *r);
+/* The samples of the profile were taken out of it. */
+void recording_samples_gone(struct recording *r);
 void recording_clear(struct recording *r);
 
 #endif

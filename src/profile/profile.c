@@ -108,7 +108,7 @@ uint32_t profile_add_lane(struct profile *p, enum profile_lane_kind kind, uint64
 			return (uint32_t)found;
 
 	p->lanes = array_grow(p->lanes, &p->lane_capacity, p->lane_count, sizeof *p->lanes);
-	p->lanes[p->lane_count] = (struct profile_lane){ kind, id, xstrdup(name) };
+	p->lanes[p->lane_count] = (struct profile_lane){ .kind = kind, .id = id, .name = xstrdup(name) };
 	map_put(&p->lane_index, key, p->lane_count);
 	return (uint32_t)p->lane_count++;
 }

@@ -2,10 +2,11 @@
 #include <slowproxy/profile.h>
 
 #include <stdio.h>
-#include <stdlib.h>
 
 #include <slowproxy/base/clock.h>
 #include <slowproxy/base/json.h>
+
+#include "by_lane.h"
 
 static void add_text(struct json *j, const char *key, const char *text)
 {
@@ -33,11 +34,6 @@ static void add_frames(struct json *j, const struct profile *p, bool no_lines)
 	}
 	json_end(j);
 	json_end(j);
-}
-
-static bool is_shown(const struct profile_sample *s, const struct profile_view *view)
-{
-	return view->idle || s->state != PROFILE_IDLE;
 }
 
 static void add_stack(struct json *j, const struct profile_stack *s)
@@ -76,25 +72,16 @@ static void add_lane(
 	json_end(j);
 }
 
-/* Counting sort: the samples of each lane together, each in time order. */
 static void add_lanes(struct json *j, const struct profile *p, const struct profile_view *view)
 {
-	size_t *ends = xcalloc(p->lane_count + 2, sizeof *ends);
-	size_t *sorted = xcalloc(p->sample_count + 1, sizeof *sorted);
-	for (size_t i = 0; i < p->sample_count; i++)
-		if (is_shown(&p->samples[i], view))
-			ends[p->samples[i].lane + 1]++;
-	for (size_t l = 0; l < p->lane_count; l++)
-		ends[l + 1] += ends[l];
-	for (size_t i = 0; i < p->sample_count; i++)
-		if (is_shown(&p->samples[i], view))
-			sorted[ends[p->samples[i].lane]++] = i;
-	/* Each entry has moved on to the end of its lane. */
-	for (size_t l = 0, begin = 0; l < p->lane_count; begin = ends[l++])
-		if (ends[l] != begin)
-			add_lane(j, p, p->lanes[l].name, sorted + begin, ends[l] - begin);
-	free(sorted);
-	free(ends);
+	struct by_lane sorted;
+	by_lane_init(&sorted, p, view);
+	for (size_t lane = 0; lane < p->lane_count; lane++) {
+		size_t first = by_lane_begin(&sorted, lane), count = sorted.ends[lane] - first;
+		if (count != 0)
+			add_lane(j, p, p->lanes[lane].name, sorted.sorted + first, count);
+	}
+	by_lane_clear(&sorted);
 }
 
 void profile_write_speedscope(const struct profile *p, const struct profile_view *view, struct buf *out)

@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 import xml.dom.minidom
 
 import pytest
@@ -15,8 +16,10 @@ import pytest
 from objects import BINARY, until
 
 TARGET = pathlib.Path(__file__).parent / "apps" / "record_target.py"
+FAMILY = TARGET.parent / "family.py"
 PYTHON = "/usr/bin/python3"
-SUMMARY = re.compile(r"wrote .+ to .+: (\d+) samples of (\d+) looks in ([\d.]+) s, (\d+) errors, (\d+) looks missed, latest [\d.]+ ms late")
+TARGET_STARTED = time.time()
+SUMMARY = re.compile(r"slowproxy> Wrote .+ to '.+'\. Samples: (\d+) Errors: (\d+)\nslowproxy> (\d+) looks in ([\d.]+) s, (\d+) missed, latest [\d.]+ ms late")
 
 
 def record(*arguments, **options):
@@ -57,7 +60,7 @@ def test_raw_names_where_the_time_goes(target):
     total = sum(stacks.values())
     computing = sum(n for stack, n in stacks.items() if re.search(r"work \(record_target.py:\d+\);compute \(record_target.py:8\)", stack))
     dozing = sum(n for stack, n in stacks.items() if "doze" in stack)
-    samples, looks, seconds, errors, missed = map(float, SUMMARY.search(run.stderr).groups())
+    samples, errors, looks, seconds, missed = map(float, SUMMARY.search(run.stderr).groups())
     assert samples == total and 0.9 <= seconds < 5
     assert looks + missed >= 90 and errors <= looks / 20
     assert computing >= 0.8 * looks and dozing <= 0.2 * looks
@@ -99,6 +102,58 @@ def test_speedscope(target, folder):
         assert all(0 <= i < len(frames) for sample in profile["samples"] for i in sample)
     leaves = [{frames[sample[-1]]["name"] for sample in p["samples"]} for p in document["profiles"]]
     assert any("compute" in names or "compute.<locals>.<genexpr>" in names for names in leaves) and {"doze"} in leaves
+
+
+def test_chrometrace(target, folder):
+    """Slices of each thread begin and end in order, whatever is open lies within its caller, and most of the time is in work."""
+    document = json.loads(recorded(target, folder, "profile.json", "-f", "chrometrace", "-i").read_text())
+    names = {(e["pid"], e["tid"]): e["args"]["name"] for e in document["traceEvents"] if e["name"] == "thread_name"}
+    assert len(names) == 2 and all(pid == target.pid for pid, _ in names)
+    assert {name.split(" (")[0] for name in names.values()} == {"MainThread", "dozing"}
+    spent = {}
+    for thread in names:
+        open_, last = [], 0.0
+        for event in (e for e in document["traceEvents"] if (e["pid"], e["tid"]) == thread and e["ph"] != "M"):
+            assert event["ts"] >= last
+            last = event["ts"]
+            if event["ph"] == "B":
+                open_.append(event)
+                continue
+            begun = open_.pop()
+            assert event["ph"] == "E" and event["name"] == begun["name"]
+            spent[begun["name"]] = spent.get(begun["name"], 0) + event["ts"] - begun["ts"]
+        assert open_ == [] and last >= 0.5e6
+    work = next(e for e in document["traceEvents"] if e["name"] == "work" and e["ph"] == "B")
+    assert work["args"]["filename"] == "record_target.py" and work["args"]["line"] > 0
+    assert spent["work"] >= 0.8 * spent["<module>"] > 0 and spent["doze"] >= 0.5e6
+
+
+def test_gecko(target, folder):
+    """The tables the Firefox profiler documents: columns of one length, indexes that point into them, prefixes before their stacks."""
+    document = json.loads(recorded(target, folder, "profile.json", "-f", "gecko", "-i").read_text())
+    meta = document["meta"]
+    assert meta["preprocessedProfileVersion"] == 47 and meta["interval"] == 10 and meta["markerSchema"] == []
+    assert any(c["color"] == "grey" for c in meta["categories"]) and all(c["subcategories"] for c in meta["categories"])
+    assert abs(meta["startTime"] / 1000 - TARGET_STARTED) < 3600
+    stacks = {}
+    for thread in document["threads"]:
+        for table in ("samples", "stackTable", "frameTable", "funcTable", "markers", "resourceTable", "nativeSymbols"):
+            columns = {key: column for key, column in thread[table].items() if key not in ("length", "weightType")}
+            assert columns and all(len(column) == thread[table]["length"] for column in columns.values()), table
+        samples, stack, frame, func = (thread[t] for t in ("samples", "stackTable", "frameTable", "funcTable"))
+        assert thread["pid"] == str(target.pid) and thread["isMainThread"] == (thread["tid"] == target.pid)
+        assert samples["time"] == sorted(samples["time"]) and set(samples["weight"]) == {1}
+        assert all(prefix is None or prefix < i for i, prefix in enumerate(stack["prefix"]))
+        for node in samples["stack"]:
+            names = []
+            while node is not None:
+                at = frame["func"][stack["frame"][node]]
+                names.append(thread["stringArray"][func["name"][at]])
+                assert thread["stringArray"][func["fileName"][at]]
+                node = stack["prefix"][node]
+            stacks.setdefault(thread["name"].split(" (")[0], []).append(names[::-1])
+    assert sum("work" in names for names in stacks["MainThread"]) >= 0.8 * len(stacks["MainThread"]) > 0
+    assert all(names[-1] == "doze" for names in stacks["dozing"])
 
 
 def test_html_and_its_name(target, folder):
@@ -271,7 +326,7 @@ def test_a_target_that_dies_leaves_what_there_is(folder):
     _, errors = recording.communicate(timeout=30)
     process.wait()
     process.stdout.close()
-    assert recording.returncode == 0 and "the process ended before" in errors, errors
+    assert recording.returncode == 0 and "The process ended before" in errors, errors
     assert "compute" in file.read_text()
 
 
@@ -284,10 +339,49 @@ def test_a_command_is_launched_and_ended(folder):
 
 
 def test_a_command_that_ends_by_itself(folder):
-    """A command that ends before the time is over ends the recording; its status is told."""
+    """A command that ends before the time is over ends the recording; its status is told, and ours."""
     run = record("-d", 50, "-f", "raw", "-o", "-", "--", PYTHON, TARGET, "0.7", "3")
-    assert run.returncode == 0 and "ended with status 3" in run.stderr, run.stderr
+    assert run.returncode == 3 and "ended with status 3" in run.stderr, run.stderr
     assert "compute" in run.stdout
+
+
+@pytest.mark.parametrize("shell", [False, True])
+def test_subprocesses(shell):
+    """-s follows a forked and a spawned child, also of a process that is no Python: each stack tells its process, each in its own function."""
+    command = [PYTHON, FAMILY, "1.5"]
+    run = record("-s", "-f", "raw", "-o", "-", "--", *(["sh", "-c", '"$@"; :', "sh", *command] if shell else command))
+    assert run.returncode == 0, run.stderr
+    found = {}
+    for stack, count in stacks_of(run.stdout).items():
+        process = re.match(r"process (\d+): \S*python", stack).group(1)
+        for function in ("in_fork", "in_spawned"):
+            if f";{function} (family.py" in stack:
+                found.setdefault(function, set()).add(process)
+        if ";burn" in stack and not any(f in stack for f in ("in_fork", "in_spawned")):
+            found.setdefault("itself", set()).add(process)
+    assert set(found) == {"in_fork", "in_spawned", "itself"} and all(len(processes) == 1 for processes in found.values()), found
+    assert len(set.union(*found.values())) == 3
+    assert int(re.search(r"(\d+) Python processes", run.stderr).group(1)) >= 3
+
+
+def test_without_subprocesses_children_are_left_out():
+    """Without -s only the process itself is there."""
+    run = record("-f", "raw", "-o", "-", "--", PYTHON, FAMILY, "0.5")
+    assert run.returncode == 0 and "burn" in run.stdout and "in_fork" not in run.stdout and "process " not in run.stdout
+
+
+def test_another_python_by_exec():
+    """A process that becomes another Python is followed into it."""
+    text = "import os, sys, time\ndef before():\n    end = time.monotonic() + 0.6\n    while time.monotonic() < end: pass\nbefore()\nos.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    run = record("-f", "raw", "-o", "-", "--", PYTHON, "-c", text, TARGET, "0.6")
+    assert run.returncode == 0 and "before (<string>" in run.stdout and "compute (record_target.py" in run.stdout, run.stderr
+
+
+def test_no_python_any_more_by_exec():
+    """A process that becomes another program is no longer Python: that is told, and what there is is written."""
+    text = "import os, time\ndef before():\n    end = time.monotonic() + 0.6\n    while time.monotonic() < end: pass\nbefore()\nos.execlp('sleep', 'sleep', '30')"
+    run = record("-f", "raw", "-o", "-", "--", PYTHON, "-c", text)
+    assert run.returncode == 0 and "before" in run.stdout and "became another program, which is not Python" in run.stderr
 
 
 @pytest.mark.parametrize("arguments, status, sentence", [
@@ -300,7 +394,7 @@ def test_a_command_that_ends_by_itself(folder):
     (["-p", str(2 ** 22 - 1), "-o", "x.svg"], 1, ""),
     (["-p", str(os.getpid()), "-o", "/no/such/folder/x.svg"], 1, "cannot write /no/such/folder/x.svg"),
     (["-p", str(os.getpid()), "-o", "."], 1, "cannot write .: Is a directory"),
-    (["-o", "x.svg", "--", "/no/such/program"], 1, "cannot run /no/such/program: No such file"),
+    (["-o", "x.svg", "--", "/no/such/program"], 127, "cannot run /no/such/program: No such file"),
     (["-o", "x.svg", "--", "true"], 1, "true ended before its stacks could be read"),
 ])
 def test_what_cannot_be_recorded(folder, arguments, status, sentence):
