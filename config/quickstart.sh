@@ -11,7 +11,7 @@ set -eu
 top=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 python=/usr/bin/python3
 binary=${SLOWPROXY_BIN:-$top/build/slowproxy}
-needed="gcc libc6-dev cmake ninja-build pkg-config libevent-dev libyaml-dev curl python3 python3-fastapi python3-uvicorn"
+needed="gcc libc6-dev cmake ninja-build pkg-config libevent-dev libyaml-dev libcurl4-openssl-dev zlib1g-dev curl python3 python3-fastapi python3-uvicorn"
 once=no
 folder=
 app_pid=

@@ -54,6 +54,18 @@ enum config_underscore { CONFIG_UNDERSCORE_DROP, CONFIG_UNDERSCORE_PASS, CONFIG_
 enum config_client_abort { CONFIG_ABORT_CLOSE, CONFIG_ABORT_KEEP };
 enum config_error_body { CONFIG_ERROR_JSON, CONFIG_ERROR_PLAIN };
 
+/* A place that lines or profiles are pushed to. */
+struct config_push {
+	const char *url;              /* "": off */
+	struct config_strings labels; /* name=value */
+	const char *tenant;
+	struct config_strings headers; /* Name: value */
+	const char *user, *password;   /* a password without a user is a bearer token */
+	const char *password_file;
+	const char *ca_file;
+	uint64_t queue_bytes;
+};
+
 struct config {
 	struct config_addresses listen;
 	struct config_addresses upstream;
@@ -90,6 +102,7 @@ struct config {
 		uint64_t max_duration_ns;
 		const char *directory; /* resolved: never NULL after config_load; "" when none is writable */
 		uint64_t max_bytes;
+		struct config_push pyroscope;
 	} capture;
 
 	struct {
@@ -103,6 +116,8 @@ struct config {
 		enum log_level level;
 		enum config_log_format format;
 		uint32_t queue_lines; /* bound of the writer's queue, in lines */
+		struct config_push loki;
+		bool loki_access;
 	} logs;
 
 	struct {

@@ -136,6 +136,10 @@ struct profile_view {
 	bool idle;          /* include idle samples */
 	bool no_lines;      /* functions only */
 	uint64_t period_ns; /* between two looks; 0: not known */
+	/* For pprof: labels of each sample, and when the profile was taken (CLOCK_REALTIME). */
+	const struct profile_fact *labels;
+	size_t label_count;
+	uint64_t wall_ns;
 };
 
 /* Collapsed stacks: "root (file:line);...;leaf (file:line) N" a line, root first, N samples; ';' and newlines in names are

@@ -20,6 +20,23 @@ struct report;
 
 /* Starts the writer thread. config outlives the report. Outputs that cannot be opened are said in a log line and are off. */
 struct report *report_new(const struct config *config);
+
+/* A line or a profile that goes to other places besides; see report_set_outlet. Texts may be NULL or "". */
+struct report_copy {
+	uint64_t wall_ns; /* a line's instant; of profiles no two are equal */
+	const char *trace_id, *span_id, *route, *cause;
+	const char *bytes; /* a JSON line without its newline, or a gzipped pprof */
+	size_t len;
+};
+struct report_outlet {
+	void (*line)(void *context, const struct report_copy *copy);    /* NULL: not wanted */
+	void (*profile)(void *context, const struct report_copy *copy); /* NULL: not wanted */
+	bool access;                                                    /* access lines, too */
+	void *context;
+};
+/* Where copies of slow lines and of their profiles go, called by the writer thread; copied. Before the first record. */
+void report_set_outlet(struct report *rep, const struct report_outlet *outlet);
+
 /* Takes the record: a slow one is queued whole, a fast one becomes an access line (when asked for) and is freed here. */
 void report_record(struct report *rep, struct record *r);
 /* A log sink (base/log.h): context is the report. */

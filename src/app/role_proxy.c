@@ -25,6 +25,7 @@
 #include <slowproxy/proxy.h>
 #include <slowproxy/report.h>
 
+#include "outlet.h"
 #include "privileges.h"
 
 struct proxy_role;
@@ -340,6 +341,7 @@ int proxy_role_run(const struct config *config)
 {
 	struct proxy_role role = { .config = config };
 	struct buf why = { 0 };
+	struct push *push = push_new(config);
 	if (!privileges_drop_proxy(config->user, &why)) {
 		log_error("the proxy cannot give up its privileges: %s", why.data);
 		buf_clear(&why);
@@ -349,6 +351,9 @@ int proxy_role_run(const struct config *config)
 	role.signal_fd = signals_to_fd();
 	role.report = report_new(config);
 	log_through_report(role.report, config);
+	outlet_plug(role.report, push, config);
+	if (push != NULL)
+		push_start(push);
 
 	role.loop = loop_new();
 	timer_init(&role.delay, role.loop, delay_over, &role);
@@ -381,6 +386,7 @@ int proxy_role_run(const struct config *config)
 	close(role.signal_fd);
 	log_through_report(NULL, config);
 	report_free(role.report, 2 * NS_PER_S);
+	push_free(push, 2 * NS_PER_S);
 	record_thread_end();
 	return 0;
 }

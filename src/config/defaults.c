@@ -137,3 +137,62 @@ const char *check_trusted(const char *text)
 	struct network network;
 	return strcmp(text, "unix:") == 0 ? NULL : network_parse(text, &network);
 }
+
+/* --- where lines and profiles are pushed --- */
+
+const char *check_url(const char *text)
+{
+	if (*text == '\0')
+		return NULL;
+	if (strncmp(text, "http://", 7) != 0 && strncmp(text, "https://", 8) != 0)
+		return "is not a URL that begins with http:// or https://";
+	const char *host = strstr(text, "://") + 3;
+	size_t host_len = strcspn(host, "/?#");
+	if (host_len == 0)
+		return "names no host";
+	if (memchr(host, '@', host_len) != NULL)
+		return "holds a user or a password: they have keys of their own";
+	for (const char *p = text; *p != '\0'; p++)
+		if ((unsigned char)*p <= ' ' || (unsigned char)*p >= 0x7f)
+			return "holds a byte that no URL has";
+	return strlen(text) > 1024 ? "is longer than 1024 bytes" : NULL;
+}
+
+/* As Prometheus and Loki name labels. */
+const char *check_label(const char *text)
+{
+	size_t len = strcspn(text, "=");
+	if (text[len] == '\0' || text[len + 1] == '\0')
+		return "is not of the form name=value";
+	for (size_t i = 0; i < len; i++)
+		if (!isalpha((unsigned char)text[i]) && text[i] != '_' &&
+			(i == 0 || !isdigit((unsigned char)text[i])))
+			return "has a name with other bytes than letters, digits and _";
+	if (len == 0 || strncmp(text, "__", 2) == 0 || strncmp(text, "service_name=", 13) == 0)
+		return "has a name that is taken";
+	return strlen(text) > 512 ? "is longer than 512 bytes" : NULL;
+}
+
+const char *check_line(const char *text)
+{
+	for (const char *p = text; *p != '\0'; p++)
+		if ((unsigned char)*p < ' ' || *p == 0x7f)
+			return "holds a control byte";
+	return strlen(text) > 4096 ? "is longer than 4096 bytes" : NULL;
+}
+
+const char *check_header_line(const char *text)
+{
+	char name[65];
+	size_t len = strcspn(text, ":");
+	if (text[len] == '\0' || len == 0 || len >= sizeof name)
+		return "is not of the form Name: value";
+	memcpy(name, text, len);
+	name[len] = '\0';
+	return check_header(name) != NULL ? "is not of the form Name: value" : check_line(text);
+}
+
+const char *check_file(const char *text)
+{
+	return check_directory(text);
+}

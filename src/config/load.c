@@ -53,9 +53,9 @@ static const char *meant_key(struct loader *l, const char *section, const char *
 	for (size_t i = 0; i < config_row_count; i++)
 		if (row_in_section(&config_rows[i], section))
 			nearest_offer(&nearest, row_leaf(&config_rows[i]));
-	if (*section == '\0')
-		for (const struct config_section *s = config_sections; s->name != NULL; s++)
-			nearest_offer(&nearest, s->name);
+	for (const struct config_section *s = config_sections; s->name != NULL; s++)
+		if (section_within(s, section))
+			nearest_offer(&nearest, section_leaf(s));
 	if (nearest.best != NULL)
 		return nearest.best;
 
@@ -64,7 +64,7 @@ static const char *meant_key(struct loader *l, const char *section, const char *
 	if (elsewhere == NULL || strchr(elsewhere, '.') == NULL)
 		return elsewhere;
 	return memory_printf(&l->scratch, "%s (%s under %s:)", elsewhere, row_leaf(row_find(elsewhere)),
-		memory_strndup(&l->scratch, elsewhere, strcspn(elsewhere, ".")));
+		memory_strndup(&l->scratch, elsewhere, (size_t)(strrchr(elsewhere, '.') - elsewhere)));
 }
 
 static const char *dotted(struct loader *l, const char *section, const char *name)
@@ -100,10 +100,10 @@ static void load_section(struct loader *l, const struct config_section *section,
 
 static void load_key(struct loader *l, const char *section, const struct node *n)
 {
-	bool is_top = *section == '\0';
-	const struct config_section *inner = is_top ? section_find(n->key) : NULL;
-	const struct config_row *row =
-		is_top && strchr(n->key, '.') ? NULL : row_find(dotted(l, section, n->key));
+	const char *name = dotted(l, section, n->key);
+	bool is_one_word = strchr(n->key, '.') == NULL;
+	const struct config_section *inner = is_one_word ? section_find(name) : NULL;
+	const struct config_row *row = is_one_word ? row_find(name) : NULL;
 
 	if (inner != NULL)
 		load_section(l, inner, n);

@@ -8,7 +8,7 @@
 
 const char *row_leaf(const struct config_row *row)
 {
-	const char *dot = strchr(row->key, '.');
+	const char *dot = strrchr(row->key, '.');
 	return dot != NULL ? dot + 1 : row->key;
 }
 
@@ -33,6 +33,27 @@ const struct config_section *section_find(const char *name)
 		if (*name != '\0' && strcmp(s->name, name) == 0)
 			return s;
 	return NULL;
+}
+
+const char *section_leaf(const struct config_section *section)
+{
+	const char *dot = strrchr(section->name, '.');
+	return dot != NULL ? dot + 1 : section->name;
+}
+
+bool section_within(const struct config_section *section, const char *outer)
+{
+	const char *leaf = section_leaf(section);
+	struct slice name = { section->name, leaf == section->name ? 0 : (size_t)(leaf - section->name) - 1 };
+	return *section->name != '\0' && slice_equal(name, slice_of(outer));
+}
+
+unsigned section_depth(const struct config_section *section)
+{
+	unsigned depth = *section->name != '\0';
+	for (const char *p = section->name; *p != '\0'; p++)
+		depth += *p == '.';
+	return depth;
 }
 
 char *row_variable(const struct config_row *row, struct memory *memory)

@@ -255,7 +255,7 @@ static void add_rows(struct json *j, const char *section)
 
 static void add_section(struct json *j, const struct config_section *section)
 {
-	json_key(j, section->name);
+	json_key(j, section_leaf(section));
 	json_begin(j, '{');
 	add_string(j, "description", section->doc);
 	json_key(j, "type");
@@ -265,6 +265,9 @@ static void add_section(struct json *j, const struct config_section *section)
 	json_key(j, "properties");
 	json_begin(j, '{');
 	add_rows(j, section->name);
+	for (const struct config_section *s = config_sections; s->name != NULL; s++)
+		if (section_within(s, section->name))
+			add_section(j, s);
 	json_end(j);
 	json_end(j);
 }
@@ -295,7 +298,7 @@ static void add_schema(struct json *j)
 	for (const struct config_section *s = config_sections; s->name != NULL; s++) {
 		if (*s->name == '\0')
 			add_rows(j, s->name);
-		else
+		else if (section_within(s, ""))
 			add_section(j, s);
 	}
 	json_end(j);

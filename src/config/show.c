@@ -22,7 +22,7 @@ static void visit_table(struct visitor *v, FILE *out)
 		v->section(v, s);
 		for (size_t i = 0; i < config_row_count; i++)
 			if (row_in_section(&config_rows[i], s->name))
-				v->row(v, &config_rows[i], *s->name ? 2 : 0);
+				v->row(v, &config_rows[i], 2 * section_depth(s));
 	}
 	fwrite(v->out.data, 1, v->out.len, out);
 	buf_clear(&v->out);
@@ -50,7 +50,8 @@ static const char *origin_text(struct visitor *v, const struct config_row *row)
 static void effective_section(struct visitor *v, const struct config_section *section)
 {
 	if (*section->name != '\0')
-		buf_printf(&v->out, "%s:\n", section->name);
+		buf_printf(&v->out, "%*s%s:\n", (int)(2 * section_depth(section) - 2), "",
+			section_leaf(section));
 }
 
 static void effective_row(struct visitor *v, const struct config_row *row, unsigned indent)
@@ -92,7 +93,7 @@ static void add_wrapped(struct buf *out, unsigned indent, const char *text)
 static void example_section(struct visitor *v, const struct config_section *section)
 {
 	buf_add_char(&v->out, '\n');
-	add_wrapped(&v->out, 0, section->doc);
+	add_wrapped(&v->out, MAX(section_depth(section), 1) * 2 - 2, section->doc);
 	effective_section(v, section);
 }
 

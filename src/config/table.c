@@ -35,6 +35,64 @@
 #define HOUR (3600 * NS_PER_S)
 #define DAY  (24 * HOUR)
 
+/* Where something is pushed: the same keys for each such place. */
+#define PUSH_ROWS(section, field, what, where, bound)                                                                         \
+	{ .key = section ".url",                                                                                              \
+		A_TEXT(field.url),                                                                                            \
+		.def = "",                                                                                                    \
+		.check = check_url,                                                                                           \
+		.doc = "The address that " what                                                                               \
+		       " are pushed to, http:// or https://. Without a path it is " where                                     \
+		       ". \"\": nothing is pushed." },                                                                        \
+		{ .key = section ".labels",                                                                                   \
+			TEXTS(field.labels),                                                                                  \
+			.def = "",                                                                                            \
+			.check = check_label,                                                                                 \
+			.doc = "Labels besides service_name, each name=value. Few and fixed ones: env, "                      \
+			       "cluster. As a flag: divided by commas." },                                                    \
+		{ .key = section ".tenant",                                                                                   \
+			A_TEXT(field.tenant),                                                                                 \
+			.def = "",                                                                                            \
+			.check = check_line,                                                                                  \
+			.doc = "The tenant, sent as X-Scope-OrgID." },                                                        \
+		{ .key = section ".headers",                                                                                  \
+			TEXTS(field.headers),                                                                                 \
+			.def = "",                                                                                            \
+			.flags = ROW_SECRET,                                                                                  \
+			.check = check_header_line,                                                                           \
+			.doc = "Further headers to send, each \"Name: value\". -T does not show them." },                     \
+		{ .key = section ".user",                                                                                     \
+			A_TEXT(field.user),                                                                                   \
+			.def = "",                                                                                            \
+			.check = check_line,                                                                                  \
+			.doc = "The user for HTTP Basic authentication." },                                                   \
+		{ .key = section ".password",                                                                                 \
+			A_TEXT(field.password),                                                                               \
+			.def = "",                                                                                            \
+			.flags = ROW_SECRET,                                                                                  \
+			.check = check_line,                                                                                  \
+			.doc = "The password of that user; without a user it is sent as a bearer token. Better given in the " \
+			       "environment, or in a file. -T does not show it." },                                           \
+		{ .key = section ".password_file",                                                                            \
+			A_TEXT(field.password_file),                                                                          \
+			.def = "",                                                                                            \
+			.check = check_file,                                                                                  \
+			.doc = "A file with the password, such as /run/secrets/token. It is read at start and at a reload, "  \
+			       "before privileges are given up." },                                                           \
+		{ .key = section ".ca_file",                                                                                  \
+			A_TEXT(field.ca_file),                                                                                \
+			.def = "",                                                                                            \
+			.check = check_file,                                                                                  \
+			.doc = "A file with the certificates (PEM) that an https:// server is checked by, in place of the "   \
+			       "system's. It must be readable for the user that slowproxy becomes." },                        \
+	{                                                                                                                     \
+		.key = section ".queue_bytes", A_SIZE(field.queue), .def = bound, .min = 64 * KIB,                            \
+		.max = 1024 * MIB,                                                                                            \
+		.doc = "The most memory for " what                                                                            \
+		       " that wait while the server is slow or gone. Then the oldest are dropped and counted; traffic never " \
+		       "waits."                                                                                               \
+	}
+
 static const char *const units[] = { [CONFIG_UNIT_S] = "s", [CONFIG_UNIT_MS] = "ms", NULL };
 static const char *const existing[] = { [CONFIG_EXISTING_REPLACE] = "replace",
 	[CONFIG_EXISTING_KEEP] = "keep",
@@ -65,8 +123,11 @@ const struct config_section config_sections[] = {
 	{ "response_time", "The header that tells the client how long its answer took." },
 	{ "slow", "Which requests count as slow, and so get a line in the slow log." },
 	{ "capture", "How the stacks of the worker behind a slow request are taken." },
+	{ "capture.pyroscope",
+		"Profiles of slow requests pushed to Pyroscope, one each, found by the span id of the slow line." },
 	{ "routes", "How a path becomes the name of its route." },
 	{ "logs", "Where lines go, and how they look." },
+	{ "logs.loki", "Lines pushed straight to Loki, where nothing ships standard output." },
 	{ "admin", "The listener for people and monitoring." },
 	{ "limits", "How much of everything a client may ask for." },
 	{ "timeouts", "How long anything may take; 0s takes the bound away." },
@@ -234,6 +295,8 @@ const struct config_row config_rows[] = {
 		.max = TIB,
 		.doc = "The most that all profile files together may take. The oldest are deleted first." },
 
+	PUSH_ROWS("capture.pyroscope", capture.pyroscope, "profiles", "/push.v1.PusherService/Push", "32MiB"),
+
 	{ .key = "routes.openapi",
 		A_TEXT(routes.openapi),
 		.def = "/openapi.json",
@@ -276,6 +339,12 @@ const struct config_row config_rows[] = {
 		.min = 16,
 		.max = 1000000,
 		.doc = "The most lines that wait for a slow reader. Further lines are dropped and counted; traffic never waits." },
+
+	PUSH_ROWS("logs.loki", logs.loki, "slow lines", "/loki/api/v1/push", "8MiB"),
+	{ .key = "logs.loki.access",
+		A_BOOL(logs.loki_access),
+		.def = "false",
+		.doc = "Whether a line for every request is pushed, too." },
 
 	{ .key = "admin.listen",
 		AN_ADDRESS(admin.listen),

@@ -25,10 +25,11 @@ enum row_flag {
 	ROW_OFF = 2,     /* "off" is a value too: a duration of 0, an address without a port */
 	ROW_PORT_0 = 4,  /* port 0 means any free port */
 	ROW_CONNECT = 8, /* an address to connect to: without a host it is this machine */
+	ROW_SECRET = 16, /* shown as *** */
 };
 
 struct config_row {
-	const char *key; /* "capture.rate": at most one dot; the part before it is the section */
+	const char *key; /* "capture.rate": the part before the last dot is the section */
 	enum config_type type;
 	unsigned flags;             /* enum row_flag */
 	size_t at;                  /* of its field in struct config */
@@ -50,7 +51,13 @@ struct config_section {
 
 extern const struct config_row config_rows[];
 extern const size_t config_row_count;
-extern const struct config_section config_sections[]; /* in the order of their rows; ends with a NULL name */
+extern const struct config_section
+	config_sections[]; /* an inner one follows its outer one; ends with a NULL name */
+
+/* "logs.loki" -> "loki". */
+const char *section_leaf(const struct config_section *section);
+bool section_within(const struct config_section *section, const char *outer); /* directly; "": at the top */
+unsigned section_depth(const struct config_section *section); /* 0: the keys without a section */
 
 /* "slow.threshold" -> "threshold"; a key without a section is its own leaf. */
 const char *row_leaf(const struct config_row *row);

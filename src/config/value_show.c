@@ -146,10 +146,22 @@ static void add_single(struct buf *out, const struct config *config, const struc
 	}
 }
 
+/* Of a secret, a text or a list of them. */
+static bool is_given(const void *at, const struct config_row *row)
+{
+	return row->type == TYPE_TEXTS ? ((const struct config_strings *)at)->count != 0
+				       : **(const char *const *)at != '\0';
+}
+
 void value_add_yaml(struct buf *out, const struct config *config, const struct config_row *row,
 	unsigned indent, const char *comment)
 {
 	const void *at = field(config, row);
+	if (row->flags & ROW_SECRET && is_given(at, row)) {
+		buf_add_str(out, row->type == TYPE_TEXTS ? " [\"***\"]" : " \"***\"");
+		add_comment(out, comment);
+		return;
+	}
 	switch (row->type) {
 	case TYPE_ADDRESSES:
 		add_addresses(out, at, indent, comment);

@@ -13,6 +13,7 @@ enum {
 	PROFILE_LOCATION = 4,
 	PROFILE_FUNCTION = 5,
 	PROFILE_STRINGS = 6,
+	PROFILE_TIME_NS = 9,
 	PROFILE_DURATION_NS = 10,
 	PROFILE_PERIOD_TYPE = 11,
 	PROFILE_PERIOD = 12,
@@ -73,7 +74,8 @@ static void put_type(struct buf *out, unsigned field, uint64_t type, uint64_t un
 }
 
 /* Leaf first, as pprof has it; identifiers begin with 1. */
-static void put_sample(struct buf *out, const struct profile *p, const struct folded *f, bool lanes)
+static void put_sample(
+	struct buf *out, const struct profile *p, const struct profile_view *view, const struct folded *f)
 {
 	struct buf sample = { 0 }, part = { 0 };
 	const struct profile_stack *s = &p->stacks[f->stack];
@@ -83,9 +85,16 @@ static void put_sample(struct buf *out, const struct profile *p, const struct fo
 	put_varint(&part, f->count);
 	put_varint(&part, f->weight_ns);
 	put_message(&sample, SAMPLE_VALUES, &part);
-	if (lanes) {
+	uint64_t text = TEXT_FIXED + 2 * p->frame_count;
+	if (view->lanes) {
 		put_number(&part, LABEL_KEY, TEXT_THREAD);
-		put_number(&part, LABEL_TEXT, TEXT_FIXED + 2 * p->frame_count + f->lane);
+		put_number(&part, LABEL_TEXT, text + f->lane);
+		put_message(&sample, SAMPLE_LABEL, &part);
+		text += p->lane_count;
+	}
+	for (size_t i = 0; i < view->label_count; i++, text += 2) {
+		put_number(&part, LABEL_KEY, text);
+		put_number(&part, LABEL_TEXT, text + 1);
 		put_message(&sample, SAMPLE_LABEL, &part);
 	}
 	put_message(out, PROFILE_SAMPLE, &sample);
@@ -122,7 +131,7 @@ static void put_text(struct buf *out, const char *text)
 	buf_clear(&good);
 }
 
-static void put_texts(struct buf *out, const struct profile *p, bool lanes)
+static void put_texts(struct buf *out, const struct profile *p, const struct profile_view *view)
 {
 	for (size_t i = 0; i < ARRAY_LEN(fixed_texts); i++)
 		put_text(out, fixed_texts[i]);
@@ -130,8 +139,12 @@ static void put_texts(struct buf *out, const struct profile *p, bool lanes)
 		put_text(out, p->frames[i].function);
 		put_text(out, p->frames[i].file);
 	}
-	for (size_t i = 0; lanes && i < p->lane_count; i++)
+	for (size_t i = 0; view->lanes && i < p->lane_count; i++)
 		put_text(out, p->lanes[i].name);
+	for (size_t i = 0; i < view->label_count; i++) {
+		put_text(out, view->labels[i].name);
+		put_text(out, view->labels[i].value);
+	}
 }
 
 static void put_profile(struct buf *out, const struct profile *p, const struct profile_view *view)
@@ -141,10 +154,12 @@ static void put_profile(struct buf *out, const struct profile *p, const struct p
 	put_type(out, PROFILE_SAMPLE_TYPE, TEXT_SAMPLES, TEXT_COUNT);
 	put_type(out, PROFILE_SAMPLE_TYPE, TEXT_WALL, TEXT_NANOSECONDS);
 	for (size_t i = 0; i < count; i++)
-		put_sample(out, p, &all[i], view->lanes);
+		put_sample(out, p, view, &all[i]);
 	for (size_t i = 0; i < p->frame_count; i++)
 		put_frame(out, p, i, view->no_lines);
-	put_texts(out, p, view->lanes);
+	put_texts(out, p, view);
+	if (view->wall_ns != 0)
+		put_number(out, PROFILE_TIME_NS, view->wall_ns);
 	if (view->end_ns > view->begin_ns)
 		put_number(out, PROFILE_DURATION_NS, view->end_ns - view->begin_ns);
 	put_type(out, PROFILE_PERIOD_TYPE, TEXT_WALL, TEXT_NANOSECONDS);

@@ -18,6 +18,9 @@ void entry_free(struct entry *e)
 {
 	if (e->record != NULL)
 		record_free(e->record);
+	if (e->copy != NULL)
+		buf_clear(&e->copy->json);
+	free(e->copy);
 	buf_clear(&e->text);
 	free(e);
 }

@@ -16,13 +16,21 @@
 
 enum entry_kind { ENTRY_SLOW, ENTRY_ACCESS, ENTRY_LOG };
 
+/* An access line for the outlet. */
+struct access_copy {
+	uint64_t wall_ns;
+	char trace_id[33], span_id[17];
+	struct buf json;
+};
+
 /* Owned by whoever holds it, with all that is in it. */
 struct entry {
 	struct list_node node;
 	enum entry_kind kind;
-	struct record *record; /* ENTRY_SLOW */
-	struct buf text;       /* the others: a whole line with its newline */
-	size_t bytes;          /* of the record's profile */
+	struct record *record;    /* ENTRY_SLOW */
+	struct buf text;          /* the others: a whole line with its newline; empty: it goes nowhere */
+	struct access_copy *copy; /* ENTRY_ACCESS, when the outlet wants it; owned */
+	size_t bytes;             /* of the record's profile */
 };
 
 struct entry *entry_new(enum entry_kind kind);

@@ -44,7 +44,10 @@ struct report {
 	atomic_uint_fast64_t dropped; /* found no room in the queue */
 	atomic_uint_fast64_t failed;  /* could not be written */
 	atomic_bool reopen;
+	atomic_bool abandoned; /* the writer hangs, and all around it is going */
 
+	struct report_outlet outlet;
+	uint64_t profile_wall_ns;  /* (writer) of the last profile for the outlet */
 	enum log_form access_form; /* access lines are made by the loop threads */
 	bool access_colour;
 
@@ -99,22 +102,54 @@ static void complain_of_file(struct report *rep, const char *name)
 		log_warn("profile file %s/%s was not written: %s", rep->files.directory, name, strerror(why));
 }
 
+static struct report_copy copy_of(const struct record *r, const struct buf *content)
+{
+	return (struct report_copy){
+		.wall_ns = r->began_wall_ns + record_duration_ns(r),
+		.trace_id = r->trace_id,
+		.span_id = r->span_id,
+		.bytes = content->data,
+		.len = content->len,
+	};
+}
+
+/* Pyroscope takes two profiles of one instant for one: no two are given the same. */
+static void outlet_profile(
+	struct report *rep, const struct record *r, const struct digest *d, const struct profile *shown)
+{
+	if (rep->outlet.profile == NULL || atomic_load(&rep->abandoned))
+		return;
+	const struct profile_fact ids[] = { { "span_id", r->span_id }, { "trace_id", r->trace_id } };
+	uint64_t wall_ns = MAX(r->began_wall_ns + record_duration_ns(r), rep->profile_wall_ns + 1);
+	struct buf pprof = { 0 };
+	profile_write_pprof(shown,
+		&(struct profile_view){ .begin_ns = r->timeline.at[MARK_BEGIN],
+			.end_ns = r->timeline.at[MARK_END],
+			.lanes = true,
+			.labels = ids,
+			.label_count = ARRAY_LEN(ids),
+			.wall_ns = wall_ns },
+		&pprof);
+	struct report_copy copy = copy_of(r, &pprof);
+	copy.wall_ns = rep->profile_wall_ns = wall_ns;
+	copy.route = route_of(rep->config, r->path);
+	copy.cause = d->cause;
+	rep->outlet.profile(rep->outlet.context, &copy);
+	buf_clear(&pprof);
+}
+
 /* true: the page is there, and path is its name. */
 static bool write_files(struct report *rep, const struct record *r, const struct digest *d,
-	char id[FILES_ID_BYTES], struct buf *path)
+	const struct profile *shown, char id[FILES_ID_BYTES], struct buf *path)
 {
-	const struct profile *p = r->capture.profile;
-	if (p == NULL || p->sample_count == 0 || rep->files.directory[0] == '\0')
+	if (rep->files.directory[0] == '\0')
 		return false;
 	char name[FILES_NAME_BYTES];
 	files_name_new(name, id, r->began_wall_ns);
 
 	struct buf page = { 0 }, folded = { 0 };
-	struct profile *own = shown_profile(r);
-	const struct profile *shown = own != NULL ? own : p;
 	page_write(rep->config, r, d, shown, id, &page);
 	profile_write_collapsed(shown, &(struct profile_view){ .lanes = true, .idle = true }, &folded);
-	profile_free(own);
 	bool page_written = files_write(&rep->files, name, ".html", &page);
 	if (!page_written || !files_write(&rep->files, name, ".collapsed.txt", &folded))
 		complain_of_file(rep, name);
@@ -123,6 +158,21 @@ static bool write_files(struct report *rep, const struct record *r, const struct
 	if (page_written)
 		buf_printf(path, "%s/%s.html", rep->files.directory, name);
 	return page_written;
+}
+
+/* The disk comes last: it may be slow. true as for write_files. */
+static bool give_profile(struct report *rep, const struct record *r, const struct digest *d,
+	char id[FILES_ID_BYTES], struct buf *path)
+{
+	const struct profile *p = r->capture.profile;
+	if (p == NULL || p->sample_count == 0)
+		return false;
+	struct profile *own = shown_profile(r);
+	const struct profile *shown = own != NULL ? own : p;
+	outlet_profile(rep, r, d, shown);
+	bool filed = write_files(rep, r, d, shown, id, path);
+	profile_free(own);
+	return filed;
 }
 
 /* From the JSON object to the line that is written. */
@@ -144,11 +194,17 @@ static void write_slow(struct report *rep, const struct record *r)
 	char id[FILES_ID_BYTES];
 
 	digest_of(r, &d);
-	bool filed = write_files(rep, r, &d, id, &path);
+	bool filed = give_profile(rep, r, &d, id, &path);
+	if (rep->outlet.line != NULL || rep->slow.form != LOG_PLAIN)
+		slow_line_write(rep->config, r, &d, path.data, filed ? id : NULL, &line);
+	if (rep->outlet.line != NULL && !atomic_load(&rep->abandoned)) {
+		const struct report_copy copy = copy_of(r, &line);
+		rep->outlet.line(rep->outlet.context, &copy);
+	}
 	if (rep->slow.form == LOG_PLAIN) {
+		buf_reset(&line);
 		slow_console_write(rep->config, r, &d, path.data, rep->slow.colour, &line);
 	} else {
-		slow_line_write(rep->config, r, &d, path.data, filed ? id : NULL, &line);
 		end_line(&line, rep->slow.form);
 	}
 	write_line(rep, &rep->slow, line.data, line.len);
@@ -184,8 +240,20 @@ static void reopen_if_asked(struct report *rep)
 	open_output(rep, &rep->access, rep->config->logs.access);
 }
 
+static void outlet_access(struct report *rep, const struct access_copy *a)
+{
+	const struct report_copy copy = { .wall_ns = a->wall_ns,
+		.trace_id = a->trace_id,
+		.span_id = a->span_id,
+		.bytes = a->json.data,
+		.len = a->json.len };
+	rep->outlet.line(rep->outlet.context, &copy);
+}
+
 static void write_entry(struct report *rep, struct entry *e)
 {
+	if (e->copy != NULL && !atomic_load(&rep->abandoned))
+		outlet_access(rep, e->copy);
 	if (e->kind == ENTRY_SLOW)
 		write_slow(rep, e->record);
 	else
@@ -242,6 +310,11 @@ struct report *report_new(const struct config *config)
 	return rep;
 }
 
+void report_set_outlet(struct report *rep, const struct report_outlet *outlet)
+{
+	rep->outlet = *outlet;
+}
+
 static void put_or_drop(struct report *rep, struct entry *e)
 {
 	if (queue_put(&rep->queue, e) == QUEUE_OK)
@@ -250,15 +323,42 @@ static void put_or_drop(struct report *rep, struct entry *e)
 	entry_free(e);
 }
 
+static struct access_copy *access_copy_new(const struct report *rep, const struct record *r)
+{
+	struct access_copy *copy = xcalloc(1, sizeof *copy);
+	copy->wall_ns = r->began_wall_ns + record_duration_ns(r);
+	memcpy(copy->trace_id, r->trace_id, sizeof copy->trace_id);
+	memcpy(copy->span_id, r->span_id, sizeof copy->span_id);
+	access_line_write(rep->config, r, &copy->json);
+	return copy;
+}
+
+static bool is_off(const char *target)
+{
+	return target == NULL || target[0] == '\0' || strcmp(target, "off") == 0;
+}
+
+static void access_write(const struct report *rep, const struct record *r, struct buf *out)
+{
+	if (rep->access_form == LOG_PLAIN) {
+		access_console_write(r, rep->access_colour, out);
+		return;
+	}
+	access_line_write(rep->config, r, out);
+	end_line(out, rep->access_form);
+}
+
 static void report_access(struct report *rep, const struct record *r)
 {
+	bool written = !is_off(rep->config->logs.access),
+	     copied = rep->outlet.access && rep->outlet.line != NULL;
+	if (!written && !copied)
+		return;
 	struct entry *e = entry_new(ENTRY_ACCESS);
-	if (rep->access_form == LOG_PLAIN) {
-		access_console_write(r, rep->access_colour, &e->text);
-	} else {
-		access_line_write(rep->config, r, &e->text);
-		end_line(&e->text, rep->access_form);
-	}
+	if (copied)
+		e->copy = access_copy_new(rep, r);
+	if (written)
+		access_write(rep, r, &e->text);
 	put_or_drop(rep, e);
 }
 
@@ -294,16 +394,11 @@ static void report_slow(struct report *rep, struct record *r)
 	put_or_drop(rep, e);
 }
 
-static bool is_off(const char *target)
-{
-	return target == NULL || target[0] == '\0' || strcmp(target, "off") == 0;
-}
-
 void report_record(struct report *rep, struct record *r)
 {
 	if (r->timeline.at[MARK_END] == 0) /* it runs on, or nobody stamped it: what is said of it ends now */
 		r->timeline.at[MARK_END] = clock_now_ns();
-	if (!r->still_running && !is_off(rep->config->logs.access))
+	if (!r->still_running)
 		report_access(rep, r);
 	if (r->still_running || record_is_slow(r))
 		report_slow(rep, r);
@@ -343,6 +438,7 @@ uint64_t report_free(struct report *rep, uint64_t wait_ns)
 	bool ended = queue_wait_ended(&rep->queue, deadline_ns + GRACE_NS);
 	uint64_t lost = report_lines_dropped(rep) + queue_count(&rep->queue);
 	if (!ended) {
+		atomic_store(&rep->abandoned, true);
 		pthread_detach(rep->writer);
 		return lost + 1;
 	}
