@@ -57,6 +57,7 @@ struct http_header {
 	enum http_name id;
 	bool hop_by_hop; /* named by Connection, or hop-by-hop by itself: not to be forwarded */
 	bool underscore; /* the name has a '_' */
+	bool controls;   /* the value has control bytes; only of a response, and of HTTP_OTHER */
 };
 
 enum http_framing { HTTP_NO_BODY, HTTP_LENGTH, HTTP_CHUNKED, HTTP_UNTIL_CLOSE };

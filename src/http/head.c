@@ -6,6 +6,9 @@
  *
  * The caller has found the empty line, so every scan ends at the latest at its LF: no scan needs to look at an end.
  * llhttp 8.1 and 9.x differ in what they let pass here; what we refuse they never see (shared facts: http.md section 6).
+ *
+ * Control bytes: a request with one is refused. A response may keep them in values that mean nothing to us (RFC 9110 5.5: "in a safe
+ * context"), as the application would be heard without us; but never such as could be taken for the end of a line.
  */
 #include "head.h"
 
@@ -154,7 +157,22 @@ enum http_error head_check_first_line(
 	return first_line_parse(kind, &bytes, bytes + len, head, &notes);
 }
 
-enum http_error header_line_parse(const char **line, const char *end, struct http_header *header)
+/* NUL, and what some reader or other takes for the end of a line: LF, VT, FF, CR, FS, GS, RS. */
+static bool divides(char c)
+{
+	return c == '\0' || (c >= '\n' && c <= '\r') || (c >= 0x1c && c <= 0x1e);
+}
+
+/* The end of a value that may hold other control bytes. */
+static const char *odd_value_scan(const char *p, const char *end)
+{
+	while (!divides(*p))
+		p = text_scan(p + 1, end);
+	return p;
+}
+
+enum http_error header_line_parse(
+	const char **line, const char *end, bool keep_controls, struct http_header *header)
 {
 	const char *from = *line, *p = from;
 	unsigned classes = 0;
@@ -171,6 +189,12 @@ enum http_error header_line_parse(const char **line, const char *end, struct htt
 
 	from = p + 1;
 	p = text_scan(from, end);
+	header->controls = false;
+	if (*p != '\r' && keep_controls && header->id == HTTP_OTHER) {
+		const char *odd = p;
+		p = odd_value_scan(p, end);
+		header->controls = p != odd;
+	}
 	if (p[0] != '\r' || p[1] != '\n')
 		return wrong_byte(p, HTTP_ERR_HEADER_VALUE);
 	header->value = slice_trim(from, p);
@@ -181,6 +205,7 @@ enum http_error header_line_parse(const char **line, const char *end, struct htt
 static void note(struct head_notes *notes, const struct http_header *header, size_t index)
 {
 	uint32_t bit = UINT32_C(1) << header->id;
+	notes->unusual |= header->controls;
 	if (header->id == HTTP_OTHER)
 		return;
 	if (notes->seen & bit)
@@ -209,7 +234,7 @@ enum http_error head_parse(enum http_kind kind, const char *bytes, size_t len, s
 	while (*p != '\r' || p[1] != '\n') {
 		if (count == max_headers)
 			return HTTP_ERR_TOO_MANY_HEADERS;
-		error = header_line_parse(&p, end, &head->headers[count]);
+		error = header_line_parse(&p, end, kind == HTTP_RESPONSE_MESSAGE, &head->headers[count]);
 		if (error != HTTP_OK)
 			return error;
 		note(notes, &head->headers[count], count);

@@ -19,7 +19,9 @@ enum http_error head_check_first_line(
 enum http_error head_parse(enum http_kind kind, const char *bytes, size_t len, size_t max_headers,
 	struct http_head *head, struct head_notes *notes);
 
-/* One "name: value\r\n" line at *line, moved behind it. An LF must lie at or before end - 1. */
-enum http_error header_line_parse(const char **line, const char *end, struct http_header *header);
+/* One "name: value\r\n" line at *line, moved behind it. An LF must lie at or before end - 1. keep_controls: control bytes that
+ * nobody takes for the end of a line may stand in values of which we know nothing (header->controls). */
+enum http_error header_line_parse(
+	const char **line, const char *end, bool keep_controls, struct http_header *header);
 
 #endif

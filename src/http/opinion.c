@@ -69,7 +69,7 @@ static bool show_slice(struct opinion *o, struct slice s)
 
 #define SHOW_LITERAL(o, text) show((o), (text), sizeof(text) - 1)
 
-/* Unknown methods (QUERY before 9.2) go by the name of POST, later 1.x versions by 1.1. */
+/* Unknown methods (QUERY before 9.2) go by the name of POST, later 1.x versions by 1.1, values with control bytes by "-". */
 static bool show_first_line(struct opinion *o, const struct http_head *head)
 {
 	if (head->status == 0)
@@ -88,7 +88,8 @@ static bool show_plainly(struct opinion *o, const struct http_head *head)
 		return false;
 	for (size_t i = 0; i < head->header_count; i++) {
 		const struct http_header *h = &head->headers[i];
-		if (!show_slice(o, h->name) || !SHOW_LITERAL(o, ": ") || !show_slice(o, h->value) ||
+		if (!show_slice(o, h->name) || !SHOW_LITERAL(o, ": ") ||
+			!(h->controls ? SHOW_LITERAL(o, "-") : show_slice(o, h->value)) ||
 			!SHOW_LITERAL(o, "\r\n"))
 			return false;
 	}

@@ -38,7 +38,7 @@ enum http_error trailers_check(struct buf *lines, const struct http_limits *limi
 	while (*p != '\r' || p[1] != '\n') {
 		const char *line = p;
 		struct http_header field;
-		enum http_error error = header_line_parse(&p, end, &field);
+		enum http_error error = header_line_parse(&p, end, false, &field);
 		if (error != HTTP_OK)
 			return error;
 		if (++count > limits->headers)
