@@ -1,4 +1,4 @@
-/* pystack.h - a Python process as read from outside: without stopping it, without ptrace, without its help.
+/* pystack.h - a Python process as read from outside: without its help and, unless asked for, without stopping it or ptrace.
  *
  *   recognise (ELF, version) -> layout (a row of the table) -> target (this pid, this start time)
  *
@@ -91,6 +91,7 @@ struct py_wants {
 	bool tasks;           /* suspended asyncio tasks */
 	uint32_t max_threads; /* 0: 64 */
 	uint32_t max_tasks;   /* 0: 1000 */
+	bool blocking;        /* the Python threads are stopped meanwhile: exact, and felt. Needs ptrace */
 };
 
 struct py_process;
@@ -103,6 +104,10 @@ const char *py_process_version(const struct py_process *p); /* "3.11.2" */
 /* One look at all threads (and tasks). PY_OK also when single threads were degraded: see unreadable. */
 MUST_CHECK enum py_result py_process_sample(
 	struct py_process *p, const struct py_wants *wants, struct py_sample *out);
+/* Whether a look may be `blocking`; else why holds a sentence. */
+MUST_CHECK bool py_process_stoppable(struct py_process *p, struct buf *why);
+/* The longest time, so far, that threads stood still for a look. */
+uint64_t py_process_stopped_ns(const struct py_process *p);
 /* Looks whether cached code objects still are what they were (before a report is made of them): true when none changed. */
 bool py_process_code_unchanged(struct py_process *p);
 /* How many cached code objects are not what they were, and the ids of the first `room` of those. */

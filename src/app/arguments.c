@@ -39,7 +39,7 @@ const struct flag_row flag_rows[FLAG_COUNT] = {
 	[FLAG_JSON] = { "json", 'j', NULL, TOOL_DUMP | TOOL_DOCTOR, "one JSON document instead of text" },
 	[FLAG_CONFIG] = { "config", 'c', "FILE", TOOL_DOCTOR,
 		"looks at whoever listens at its upstream; default: /etc/slowproxy/proxy.yaml, if it exists" },
-	[FLAG_BLOCKING] = { "blocking", 0, NULL, 0,
+	[FLAG_BLOCKING] = { "blocking", 0, NULL, ALL,
 		"stops the Python threads for the moment of each look: exact, and felt by the process" },
 	[FLAG_NONBLOCKING] = { "nonblocking", 'b', NULL, ALL,
 		"the process is never stopped: so it is anyway, without --blocking" },

@@ -94,7 +94,10 @@ static bool begin(struct record_run *r)
 	for (;;) {
 		buf_reset(&why);
 		result = py_process_open(pid, &python, &why);
-		if (result == PY_OK)
+		if (result == PY_OK && r->o->wants.blocking && !py_process_stoppable(python, &why)) {
+			py_process_close(python);
+			result = PY_DENIED;
+		} else if (result == PY_OK)
 			recordings_add(&r->recordings, python);
 		else if (descendants_found(r))
 			result = PY_OK;

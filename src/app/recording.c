@@ -227,9 +227,11 @@ static void check_codes(struct recording *r, uint64_t now_ns)
 
 enum py_result recording_look(struct recording *r)
 {
-	struct py_wants wants = {
-		.states = true, .tasks = r->wants.tasks, .max_threads = THREADS_MAX, .max_tasks = TASKS_MAX
-	};
+	struct py_wants wants = { .states = true,
+		.tasks = r->wants.tasks,
+		.max_threads = THREADS_MAX,
+		.max_tasks = TASKS_MAX,
+		.blocking = r->wants.blocking };
 	struct py_sample sample;
 	enum py_result result = py_process_sample(r->python, &wants, &sample);
 	if (result == PY_NO_PROCESS)

@@ -199,7 +199,7 @@ const struct code *code_at(struct py_process *p, uint64_t addr)
 	if (c == NULL)
 		return NULL;
 	t->all = array_grow(t->all, &t->capacity, t->count, sizeof(void *));
-	c->face.id = (uint32_t)t->count;
+	c->face.id = t->first_id + (uint32_t)t->count;
 	map_put(&t->by_addr, addr, t->count);
 	t->all[t->count++] = c;
 	return c;

@@ -33,7 +33,8 @@ struct code_table {
 	struct map by_addr; /* address -> index in all */
 	struct code **all;
 	size_t count, capacity;
-	struct map files; /* hash of a file name -> its text, shared */
+	uint32_t first_id; /* of all[0] */
+	struct map files;  /* hash of a file name -> its text, shared */
 };
 
 /* The code object at addr, from the table or read now; NULL when there is none. */

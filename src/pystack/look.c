@@ -359,7 +359,7 @@ static bool list(struct look *look, size_t wanted)
 	return look->list_whole;
 }
 
-enum py_result py_process_sample(struct py_process *p, const struct py_wants *wants, struct py_sample *out)
+static enum py_result look_once(struct py_process *p, const struct py_wants *wants, struct py_sample *out)
 {
 	struct look look = { .p = p };
 	*out = (struct py_sample){ .at_ns = clock_now_ns() };
@@ -383,4 +383,67 @@ enum py_result py_process_sample(struct py_process *p, const struct py_wants *wa
 	if (!proven_same(p, out->at_ns))
 		return PY_NO_PROCESS;
 	return out->thread_count > 0 ? PY_OK : PY_NOT_READY;
+}
+
+/* Asks all threads to stop that are known and do not yet. Returns how many those are. */
+static size_t stop_known(struct py_process *p)
+{
+	size_t asked = 0;
+	for (size_t i = 0; i < p->threads.count; i++) {
+		const struct thread *t = p->threads.all[i];
+		if (t->wanted && !stops_has(&p->stops, t->tid))
+			asked += stops_ask(&p->stops, t->tid);
+	}
+	return asked;
+}
+
+/* Code that was freed, and its memory used again, while nobody looked. Ids go on: those that were given mean nothing else. */
+static bool code_is_stale(struct py_process *p)
+{
+	size_t count;
+	uint32_t next_id = p->codes.first_id + (uint32_t)p->codes.count;
+	if (!codes_changed(p, NULL, 0, &count))
+		return false;
+	py_process_forget_code(p);
+	p->codes.first_id = next_id;
+	return true;
+}
+
+/* Those that could not be stopped were read like any that runs: what they showed is not proven. */
+static uint32_t count_unstopped(const struct py_process *p)
+{
+	uint32_t count = 0;
+	for (size_t i = 0; i < p->threads.count; i++)
+		count += p->threads.all[i]->wanted && !stops_has(&p->stops, p->threads.all[i]->tid);
+	return count;
+}
+
+/* A first look tells which threads there are; with these standing, a second one is the truth, unless more were born meanwhile. */
+static enum py_result look_at_standing(
+	struct py_process *p, const struct py_wants *wants, struct py_sample *out)
+{
+	enum py_result r = p->threads.count > 0 ? PY_OK : look_once(p, wants, out);
+	bool all_stand = true;
+	for (unsigned tries = 0; tries < STOP_TRIES_MAX && r == PY_OK && all_stand; tries++) {
+		bool more = stop_known(p) > 0;
+		if (more)
+			all_stand = stops_wait(&p->stops);
+		if (tries > 0 && !more && !code_is_stale(p))
+			break; /* what the last look saw stands still */
+		r = look_once(p, wants, out);
+	}
+	if (r == PY_OK)
+		out->unreadable += count_unstopped(p) + !all_stand;
+	return r;
+}
+
+enum py_result py_process_sample(struct py_process *p, const struct py_wants *wants, struct py_sample *out)
+{
+	if (!wants->blocking)
+		return look_once(p, wants, out);
+	p->stopped = true;
+	enum py_result r = look_at_standing(p, wants, out);
+	stops_release(&p->stops);
+	p->stopped = false;
+	return r;
 }

@@ -300,6 +300,7 @@ void py_process_close(struct py_process *p)
 {
 	if (p == NULL)
 		return;
+	stops_clear(&p->stops);
 	threads_clear(&p->threads);
 	tasks_clear(&p->tasks);
 	codes_clear(&p->codes);
@@ -319,6 +320,16 @@ pid_t py_process_pid(const struct py_process *p)
 const char *py_process_version(const struct py_process *p)
 {
 	return p->version;
+}
+
+bool py_process_stoppable(struct py_process *p, struct buf *why)
+{
+	return stops_possible(p->pid, why);
+}
+
+uint64_t py_process_stopped_ns(const struct py_process *p)
+{
+	return p->stops.longest_ns;
 }
 
 bool py_process_code_unchanged(struct py_process *p)

@@ -15,6 +15,7 @@
 #include "lines.h"
 #include "memory.h"
 #include "object.h"
+#include "stop.h"
 #include "task.h"
 #include "thread.h"
 
@@ -60,6 +61,8 @@ struct py_process {
 	size_t part_capacity;
 	struct py_thread *out_threads;
 	size_t out_capacity;
+	struct stops stops;
+	bool stopped;          /* the look under way is one of standing threads */
 	uint32_t unreadable;   /* of the look under way */
 	uint64_t proven_at_ns; /* when we last made sure that it is still the same process */
 };

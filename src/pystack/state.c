@@ -165,6 +165,8 @@ enum py_state state_read(struct py_process *p, struct thread *t, int *syscall)
 		return PY_STATE_RUNNING;
 	if (sscanf(text, "%d %lx", syscall, &first) < 2)
 		return PY_STATE_UNKNOWN;
+	if (*syscall < 0 && p->stopped)
+		return PY_STATE_RUNNING; /* we stopped it, outside of any call */
 	if (*syscall == SYS_futex && in_gil(p, first))
 		return PY_STATE_GIL_WAIT;
 	return waits_for_work(t, *syscall) ? PY_STATE_IDLE : PY_STATE_BLOCKED;

@@ -104,6 +104,16 @@ def test_speedscope(target, folder):
     assert any("compute" in names or "compute.<locals>.<genexpr>" in names for names in leaves) and {"doze"} in leaves
 
 
+def test_blocking(target):
+    """--blocking sees the same, of a process that goes on afterwards, and is traced by nobody."""
+    run = record("-p", target.pid, "-o", "-", "-d", 0.7, "-f", "raw", "--blocking")
+    stacks = stacks_of(run.stdout)
+    assert run.returncode == 0 and "Errors: 0" in run.stderr, run.stderr
+    assert sum(n for s, n in stacks.items() if "work (" in s) >= 0.8 * sum(stacks.values()) > 0
+    assert sum(n for s, n in stacks.items() if "doze" in s) <= 0.2 * sum(stacks.values())
+    assert "TracerPid:\t0" in pathlib.Path(f"/proc/{target.pid}/status").read_text() and target.poll() is None
+
+
 def test_chrometrace(target, folder):
     """Slices of each thread begin and end in order, whatever is open lies within its caller, and most of the time is in work."""
     document = json.loads(recorded(target, folder, "profile.json", "-f", "chrometrace", "-i").read_text())

@@ -106,7 +106,7 @@ class Target:
     """A Python process that runs one of apps/, or some text."""
 
     def __init__(self, python, source, *args):
-        self.process = subprocess.Popen(command(python, source, *args), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(command(python, source, *args), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.pid = self.process.pid
         self.path = HERE / "apps" / source
 

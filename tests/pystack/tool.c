@@ -4,7 +4,8 @@
  *   pystack_tool tape PID FILE                records a tape of a process, which stands still meanwhile
  *   pystack_tool replay FILE                  shows what a tape says
  *   pystack_tool lines [lnotab|ranges]        line tables on stdin ("FIRST UNITS HEX"), a line for each unit on stdout
- *   pystack_tool watch PID SECONDS [tasks]    samples as fast as it can; counts, and each distinct stack with its count
+ *   pystack_tool watch PID SECONDS [tasks|blocking]
+ *                                             samples as fast as it can; counts, and each distinct stack with its count
  */
 #include <signal.h>
 #include <stdio.h>
@@ -199,12 +200,13 @@ static void stack_text(const struct py_thread *t, struct buf *out)
 	buf_add_char(out, '\n');
 }
 
-static int watch(pid_t pid, double seconds, bool tasks)
+static int watch(pid_t pid, double seconds, const char *how)
 {
 	struct py_process *p;
 	struct py_sample s;
 	struct buf text = { 0 };
-	struct py_wants wants = { .tasks = tasks };
+	struct py_wants wants = { .tasks = strcmp(how, "tasks") == 0,
+		.blocking = strcmp(how, "blocking") == 0 };
 	struct map counts = { 0 }, texts = { 0 };
 	uint64_t taken = 0, degraded = 0, failed = 0, count;
 	if (py_process_open(pid, &p, &text) != PY_OK) {
@@ -215,6 +217,8 @@ static int watch(pid_t pid, double seconds, bool tasks)
 	uint64_t until = clock_now_ns() + (uint64_t)(seconds * (double)NS_PER_S);
 	while (clock_now_ns() < until && r != PY_NO_PROCESS) {
 		r = py_process_sample(p, &wants, &s);
+		if (wants.blocking) /* else it would hardly move */
+			usleep(200);
 		taken++;
 		failed += r != PY_OK;
 		degraded += r == PY_OK && s.unreadable > 0;
@@ -231,6 +235,9 @@ static int watch(pid_t pid, double seconds, bool tasks)
 	printf("taken %llu failed %llu degraded %llu last %s unchanged %d\n", (unsigned long long)taken,
 		(unsigned long long)failed, (unsigned long long)degraded, py_result_sentences[r],
 		py_process_code_unchanged(p));
+	if (wants.blocking)
+		fprintf(stderr, "stopped at longest for %.3f ms\n",
+			(double)py_process_stopped_ns(p) / (double)NS_PER_MS);
 	size_t at = 0;
 	uint64_t key, kept;
 	while (map_next(&texts, &at, &key, &kept)) {
@@ -258,7 +265,7 @@ int main(int argc, char **argv)
 	if (strcmp(command, "lines") == 0)
 		return lines_print(argc > 2 ? line_kind(argv[2]) : LINES_LOCATIONS);
 	if (strcmp(command, "watch") == 0 && argc >= 4)
-		return watch((pid_t)atoi(argv[2]), strtod(argv[3], NULL), argc > 4);
+		return watch((pid_t)atoi(argv[2]), strtod(argv[3], NULL), argc > 4 ? argv[4] : "");
 	fputs("pystack_tool dump | tape | replay | lines | watch\n", stderr);
 	return 2;
 }
