@@ -201,7 +201,8 @@ enum {
 	IPC_TICK_TASKS =
 		2, /* the look went over asyncio tasks too; not every one does, when there are many */
 	IPC_TICK_WHOLE = 4, /* and found each that serves a captured request: who is not there has no task */
-	IPC_TICK_GC = 8     /* the garbage collector ran */
+	IPC_TICK_GC = 8,    /* the garbage collector ran */
+	IPC_TICK_THRIFTY = 16 /* looks come less often than asked for: they would cost too much */
 };
 
 struct ipc_tick { /* followed by sample_count samples */

@@ -13,7 +13,8 @@
 struct sampler_settings {
 	const int *channels; /* one per event loop of the proxy; owned from now on */
 	size_t channel_count;
-	uint32_t rate_hz; /* capture.rate */
+	uint32_t rate_hz;         /* capture.rate */
+	uint32_t max_cpu_percent; /* capture.max_cpu */
 };
 
 /* The life of the process: returns its exit status when every channel is closed. Run after privileges were dropped. */

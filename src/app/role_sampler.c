@@ -31,6 +31,7 @@ int sampler_role_run(const struct config *config)
 		.channels = channels,
 		.channel_count = config->workers,
 		.rate_hz = config->capture.rate_hz,
+		.max_cpu_percent = config->capture.max_cpu_percent,
 	};
 	int status = sampler_run(&settings);
 	free(channels);

@@ -126,7 +126,7 @@ static size_t window_survey(struct history *h, struct window *w, struct profile 
 	const struct dictionary *last = NULL;
 	size_t samples = 0, tasks_of_others = 0;
 	bool found = false;
-	w->ticks = w->failed = w->suspect = 0;
+	w->ticks = w->failed = w->suspect = w->thrifty = 0;
 	list_for_each (node, &h->ticks) {
 		struct tick *t = LIST_ENTRY(node, struct tick, node);
 		if (!in_window(w, t))
@@ -137,6 +137,7 @@ static size_t window_survey(struct history *h, struct window *w, struct profile 
 		bool counts = t->at_ns >= w->expected_from_ns;
 		w->failed += counts && (t->flags & IPC_TICK_FAILED) != 0;
 		w->suspect += t->suspect;
+		w->thrifty += counts && (t->flags & IPC_TICK_THRIFTY) != 0;
 		if (!usable(t))
 			continue;
 		w->ticks += counts;

@@ -26,6 +26,7 @@ struct window {
 	uint64_t period_ns;
 	uint64_t span; /* of the request: where it is found, tasks of others are left out; 0: none */
 	uint32_t ticks, failed, suspect; /* out */
+	uint32_t thrifty;                /* out: looks that came later than asked for, for their cost */
 	bool found;                      /* out: samples of the request's own are among them */
 };
 

@@ -177,17 +177,23 @@ static void result_of_untold(const struct capture *c, const struct subject *s, s
 }
 
 /* The window has samples; how good are they together? Late ones are no fault when no worker had the request yet. */
-static void result_of_samples(const struct subject *s, const struct window *w, struct capture_result *r)
+static void result_of_samples(
+	const struct subject *s, const struct window *w, uint32_t max_cpu_percent, struct capture_result *r)
 {
 	uint64_t waited_ns = s->was_queued && s->found_ns > s->armed_ns ? s->found_ns - s->armed_ns : 0;
 	uint64_t possible =
 		r->samples_expected - MIN(waited_ns / w->period_ns, (uint64_t)r->samples_expected);
 	bool enough = (uint64_t)r->samples * 10 >= possible * 8;
-	r->status = enough && w->suspect == 0 ? CAPTURE_OK : CAPTURE_PARTIAL;
+	bool dear = !enough && w->thrifty != 0;
+	r->status = dear ? CAPTURE_BUDGET : enough && w->suspect == 0 ? CAPTURE_OK : CAPTURE_PARTIAL;
 	if (w->suspect != 0)
 		snprintf(r->reason, sizeof r->reason,
 			"%u looks are left out: code objects were replaced in the worker meanwhile",
 			w->suspect);
+	else if (dear)
+		snprintf(r->reason, sizeof r->reason,
+			"%u looks instead of %u, because more would cost over %u %% of a core (capture.max_cpu)",
+			r->samples, (unsigned)possible, max_cpu_percent);
 	else if (!enough)
 		snprintf(r->reason, sizeof r->reason, "%u of %u looks succeeded, %u failed", r->samples,
 			(unsigned)possible, r->samples_failed);
@@ -234,5 +240,5 @@ void subject_result(struct capture *c, struct subject *s, uint64_t until_ns, str
 	else if (result->profile == NULL && w.suspect == 0)
 		result_say(result, CAPTURE_PARTIAL, "the request ended before a look succeeded");
 	else
-		result_of_samples(s, &w, result);
+		result_of_samples(s, &w, c->config->capture.max_cpu_percent, result);
 }

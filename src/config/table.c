@@ -274,6 +274,13 @@ const struct config_row config_rows[] = {
 		.min = 1,
 		.max = 1000,
 		.doc = "Samples a second of each worker that has such a request." },
+	{ .key = "capture.max_cpu",
+		A_NUMBER(capture.max_cpu_percent),
+		.def = "2",
+		.min = 1,
+		.max = 100,
+		.doc = "The most that sampling may cost, in percent of one core, on average of ten seconds. When it would "
+		       "cost more, samples are taken less often, and the lines say so (capture_status budget)." },
 	{ .key = "capture.max_duration",
 		A_DURATION(capture.max_duration),
 		.def = "30s",

@@ -1,4 +1,10 @@
-/* rhythm.h - when the next tick is due, and how much a tick may cost. */
+/* rhythm.h - when the next tick is due, and how much the ticks may cost.
+ *
+ *   purse   fills with max_cpu percent of the time that passes, up to ten seconds' worth; what the process used is taken out
+ *           full to half: full rate       half to empty: slower and slower       empty: as slow as the percentage asks for
+ *
+ * Slow requests come in storms: a short one is looked at in full, a lasting one costs no more than it may.
+ */
 #ifndef SLOWPROXY_SAMPLER_RHYTHM_H
 #define SLOWPROXY_SAMPLER_RHYTHM_H
 
@@ -9,19 +15,22 @@
 
 struct rhythm {
 	uint64_t period_ns; /* as configured */
+	uint32_t percent;   /* of one core */
 	struct beat beat;   /* when the next tick is due */
-	unsigned thrift;    /* 0: full rate; each step halves: first the looks at tasks, then all looks */
 	uint64_t tick_count;
-	/* The running second of book-keeping. */
-	uint64_t since_ns, cpu_since_ns;
+	int64_t purse_ns;    /* CPU time that may be used; below 0: was used too early */
+	uint64_t tick_cost;  /* ns of CPU, on average of the last ones */
+	uint64_t tasks_step; /* every so many ticks look at tasks */
+	bool thrifty;        /* the rate is lower than configured */
+	uint64_t paid_ns, cpu_paid_ns;
 };
 
-void rhythm_init(struct rhythm *r, uint32_t rate_hz);
+void rhythm_init(struct rhythm *r, uint32_t rate_hz, uint32_t max_cpu_percent);
 /* Something is wanted after nothing was: the first tick is at once. */
 void rhythm_begin(struct rhythm *r, uint64_t now_ns);
 /* Whether this tick looks at asyncio tasks too. */
 bool rhythm_tasks_now(const struct rhythm *r);
-/* A tick is over: plans the next, never in a burst. true: the thrift has changed, see the sentence. */
+/* A tick is over: plans the next, never in a burst. true: thrifty has changed, see the sentence. */
 bool rhythm_done(struct rhythm *r, uint64_t now_ns);
 const char *rhythm_sentence(const struct rhythm *r);
 

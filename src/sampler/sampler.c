@@ -89,6 +89,7 @@ static void channel_hear(struct sampler *s, size_t channel)
 static void worker_tick(struct sampler *s, struct worker *w, bool tasks)
 {
 	struct py_sample sample;
+	unsigned flags = (tasks ? IPC_TICK_TASKS : 0) | (s->rhythm.thrifty ? IPC_TICK_THRIFTY : 0);
 	if (!worker_alive(w)) {
 		orders_worker_changed(&s->orders, w, clock_now_ns());
 		return;
@@ -101,7 +102,7 @@ static void worker_tick(struct sampler *s, struct worker *w, bool tasks)
 	for (size_t i = 0; i < s->box_count; i++)
 		if (w->wanted_on[i] != 0)
 			worker_tell(w, &s->boxes[i], seen ? &sample : NULL,
-				seen ? sample.at_ns : w->looked_ns, tasks);
+				seen ? sample.at_ns : w->looked_ns, flags);
 	if (w->looked_ns - w->proven_ns > prove_every_ns)
 		orders_prove(&s->orders, w, clock_now_ns());
 }
@@ -195,7 +196,7 @@ int sampler_run(const struct sampler_settings *settings)
 	for (size_t i = 0; i < s.box_count; i++)
 		outbox_init(&s.boxes[i], settings->channels[i]);
 	orders_init(&s.orders, s.boxes, s.box_count);
-	rhythm_init(&s.rhythm, settings->rate_hz);
+	rhythm_init(&s.rhythm, settings->rate_hz, settings->max_cpu_percent);
 
 	while (channels_wait(&s, fds)) {
 		for (size_t i = 0; i < s.box_count; i++)

@@ -403,8 +403,9 @@ static bool tasks_tell(struct worker *w, struct outbox *o, const struct py_sampl
 }
 
 void worker_tell(
-	struct worker *w, struct outbox *o, const struct py_sample *sample, uint64_t at_ns, bool tasks)
+	struct worker *w, struct outbox *o, const struct py_sample *sample, uint64_t at_ns, unsigned flags)
 {
+	bool tasks = (flags & IPC_TICK_TASKS) != 0;
 	struct telling t;
 	if (!outbox_ready(o))
 		return;
@@ -414,10 +415,10 @@ void worker_tell(
 	if (sample != NULL) {
 		threads_tell(w, o, sample, &t);
 		bool all = tasks && tasks_tell(w, o, sample, &t);
-		t.head.flags = (tasks ? IPC_TICK_TASKS : 0) | (all && w->serving.whole ? IPC_TICK_WHOLE : 0) |
+		t.head.flags = flags | (all && w->serving.whole ? IPC_TICK_WHOLE : 0) |
 			       (sample->gc_running ? IPC_TICK_GC : 0);
 	} else {
-		t.head.flags = IPC_TICK_FAILED;
+		t.head.flags = IPC_TICK_FAILED | (flags & IPC_TICK_THRIFTY);
 	}
 	size_t bytes = sizeof t.head + t.head.sample_count * sizeof *t.samples;
 	memset((char *)&t + bytes, 0, ipc_padded(bytes) - bytes);

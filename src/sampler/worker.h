@@ -54,9 +54,9 @@ void workers_renew_epochs(struct workers *ws);
 
 /* One look, into sample (valid until the next look at this worker). false: it failed; status tells when for good. */
 MUST_CHECK bool worker_look(struct worker *w, bool tasks, struct py_sample *sample);
-/* Tells one channel what was seen; sample NULL: that nothing was. */
+/* Tells one channel what was seen; sample NULL: that nothing was. flags: IPC_TICK_TASKS, IPC_TICK_THRIFTY. */
 void worker_tell(
-	struct worker *w, struct outbox *o, const struct py_sample *sample, uint64_t at_ns, bool tasks);
+	struct worker *w, struct outbox *o, const struct py_sample *sample, uint64_t at_ns, unsigned flags);
 /* Checks that code objects are what they were since proven_ns, and moves that on. Returns how many are not; the ids of the
  * first CHANGED_MAX of those. Then the caller tells the channels and lets worker_forget_code follow. */
 enum { CHANGED_MAX = 64 };

@@ -386,7 +386,7 @@ static void rhythm_is_absolute(void **state)
 	(void)state;
 	struct rhythm r;
 	uint64_t now = clock_now_ns(), begin = now, period = 10 * NS_PER_MS;
-	rhythm_init(&r, 100);
+	rhythm_init(&r, 100, 2);
 	rhythm_begin(&r, now);
 	assert_true(r.beat.due_ns <= now);
 	for (uint64_t i = 1; i <= 50; i++) {
