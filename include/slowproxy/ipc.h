@@ -193,7 +193,8 @@ struct ipc_sample {
 	uint8_t state; /* enum ipc_state */
 	uint8_t holds_gil : 1;
 	uint8_t due_at_latest : 1; /* or it is over earlier: it had begun before it was first seen */
-	uint8_t serves : 6;        /* enum ipc_serves */
+	uint8_t ready : 1;         /* a task that could go on: what it awaits is there, or it has not begun */
+	uint8_t serves : 5;        /* enum ipc_serves */
 };
 
 enum {

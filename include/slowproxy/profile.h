@@ -70,6 +70,7 @@ struct profile_sample {
 	uint64_t span;      /* of the request it serves */
 	uint64_t due_ns;    /* a task that sleeps: until then; 0: not known */
 	bool due_at_latest; /* or earlier */
+	bool ready;         /* a task that could go on, had it the event loop */
 };
 
 /* One look at the worker, which its samples belong to: they have the same instant. */

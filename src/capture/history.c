@@ -254,7 +254,8 @@ static void tick_cut(const struct tick *t, uint64_t only_span, struct profile *p
 				   .awaits = s->awaits,
 				   .span = s->span,
 				   .due_ns = s->due_ns,
-				   .due_at_latest = s->due_at_latest });
+				   .due_at_latest = s->due_at_latest,
+				   .ready = s->ready });
 	}
 }
 

@@ -130,6 +130,7 @@ static struct code *code_read(struct py_process *p, uint64_t addr)
 	c->face.function = xstrdup(name);
 	c->face.file = share_file(&p->codes, file);
 	c->mark = mark_of(file, name, l->plain_names);
+	c->library = mark_library(file);
 	return c;
 bad:
 	code_free(c);

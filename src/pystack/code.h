@@ -26,6 +26,7 @@ struct code {
 		size_t count;
 	} copies;
 	uint8_t *bytes; /* the instructions when first asked for; NULL not yet */
+	bool library; /* not the user's own */
 	struct line_map lines;
 };
 

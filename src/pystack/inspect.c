@@ -419,6 +419,35 @@ uint64_t py_running_task(struct py_process *p, const struct py_frame *frames, si
 	return 0;
 }
 
+uint64_t py_task_awaits(struct py_process *p, uint64_t task)
+{
+	uint64_t future;
+	if (!mem_read_u64(p->mem, task + p->layout.task_waiter, &future))
+		return 0;
+	return future;
+}
+
+void py_futures_done(struct py_process *p, const uint64_t *futures, size_t count, bool *done)
+{
+	enum { HEAD_BYTES = 136 };
+	const struct py_layout *l = &p->layout;
+	size_t bytes = MAX((size_t)l->task_state, (size_t)l->object_type + 7) + 1;
+	uint8_t(*heads)[HEAD_BYTES] = xcalloc(count + 1, HEAD_BYTES);
+	struct mem_part *parts = xcalloc(count + 1, sizeof *parts);
+	memset(done, 0, count * sizeof *done);
+	for (size_t i = 0; i < count; i++)
+		parts[i] = (struct mem_part){ futures[i], heads[i], MIN(bytes, (size_t)HEAD_BYTES) };
+	if (bytes <= HEAD_BYTES)
+		mem_read_each(p->mem, parts, count);
+	for (size_t i = 0; i < count && bytes <= HEAD_BYTES; i++) {
+		enum type_kind kind =
+			parts[i].len != 0 ? type_kind_of(p, word_at(heads[i], l->object_type)) : TYPE_OTHER;
+		done[i] = (kind == TYPE_FUTURE || kind == TYPE_TASK) && heads[i][l->task_state] != 0;
+	}
+	free(parts);
+	free(heads);
+}
+
 void py_peek(struct py_process *p, struct py_part *parts, size_t count)
 {
 	struct mem_part batch[PEEK_CHUNK];

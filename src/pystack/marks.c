@@ -47,3 +47,13 @@ enum mark mark_of(const char *file, const char *function, bool plain_names)
 	}
 	return MARK_NONE;
 }
+
+bool mark_library(const char *file)
+{
+	static const char *const parts[] = { "/site-packages/", "/dist-packages/", "/lib/python",
+		"/lib64/python" };
+	bool found = file[0] == '\0' || file[0] == '<';
+	for (size_t i = 0; !found && i < ARRAY_LEN(parts); i++)
+		found = strstr(file, parts[i]) != NULL;
+	return found;
+}

@@ -14,6 +14,9 @@ enum mark {
 };
 
 /* With plain names `wait` stands for `Condition.wait`. */
+/* Is it a file of the standard library or of what is installed beside it? */
+bool mark_library(const char *file);
+
 enum mark mark_of(const char *file, const char *function, bool plain_names);
 
 #endif

@@ -349,8 +349,7 @@ void py_process_forget_code(struct py_process *p)
 {
 	for (size_t i = 0; i < p->threads.count; i++)
 		p->threads.all[i]->raw_count = p->threads.all[i]->frame_count = 0;
-	for (size_t i = 0; i < p->tasks.chain_capacity; i++)
-		p->tasks.chains[i].count = 0;
+	tasks_forget(&p->tasks);
 	codes_clear(&p->codes);
 	types_clear(&p->type_kinds);
 }

@@ -51,8 +51,9 @@ void chain_begin(struct task_table *t, size_t at, uint64_t task)
 	struct await_chain *c = &t->chains[at];
 	c->task = task;
 	c->name_addr = c->next = 0;
-	c->skip = c->torn = false;
+	c->skip = c->torn = c->kept = c->named = false;
 	c->count = c->hop_count = 0;
+	chain_take_kept(t, c);
 }
 
 /* The tasks of one set; returns how many chains there are now. */
@@ -104,14 +105,26 @@ static void open_tasks(struct py_process *p, size_t count)
 			  (parts[i].len > 0 && task[l->task_state] != 0); /* dead reference, or finished */
 		c->torn = parts[i].len == 0;
 		c->next = c->skip || c->torn ? 0 : word_at(task, l->task_coro);
-		c->name_addr = word_at(task, l->task_name);
-		c->waits_for = word_at(task, l->task_waiter);
+		(void)chain_still(c, c->next, word_at(task, l->task_waiter), word_at(task, l->task_name));
+	}
+	free(parts);
+	free(bytes);
+}
+
+/* Those that are not what they were at the last look are walked from their first coroutine on. */
+static void begin_walks(struct py_process *p, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct await_chain *c = &p->tasks.chains[i];
+		if (c->kept) {
+			c->next = 0;
+			continue;
+		}
+		c->count = c->hop_count = 0;
 		enum type_kind first = c->next ? object_kind(p, c->next) : TYPE_OTHER;
 		if (c->next && first != TYPE_COROUTINE && first != TYPE_GENERATOR)
 			c->torn = true, c->next = 0;
 	}
-	free(parts);
-	free(bytes);
 }
 
 static bool seen_before(struct await_chain *c, uint64_t object)
@@ -208,6 +221,7 @@ static void take_coroutine(
 	}
 	raw.addr = look.frame;
 	add_frame(c, raw);
+	chain_guard_set(p, c, bytes);
 	if (look.state == CORO_SUSPENDED && (kind == TYPE_COROUTINE || generator_awaits(p, &raw, &look)))
 		c->next = awaited_by(p, object, bytes, look.top);
 }
@@ -296,24 +310,32 @@ static void show_chain(struct await_chain *c, struct py_task *out)
 		c->frame_capacity = c->count + TASK_FRAMES_FIRST;
 		c->frames = xrealloc(c->frames, c->frame_capacity * sizeof *c->frames);
 	}
-	for (size_t i = 0; i < c->count; i++)
+	for (size_t i = 0; !c->kept && i < c->count; i++)
 		c->frames[i] = frame_face(&c->raw[c->count - 1 - i]);
 	*out = (struct py_task){
 		.address = c->task, .frames = c->frames, .frame_count = c->count, .waits_for = c->waits_for
 	};
 }
 
+/* A name is read once, while the task keeps it. */
 static void read_names(struct py_process *p, size_t count)
 {
+	struct await_chain *chains = p->tasks.chains;
 	struct text *texts = xcalloc(count + 1, sizeof *texts);
+	size_t n = 0;
 	for (size_t i = 0; i < count; i++)
-		texts[i] = (struct text){ p->tasks.chains[i].name_addr, p->tasks.out[i].name,
-			sizeof p->tasks.out[i].name, false };
-	texts_read(p, texts, count);
-	for (size_t i = 0; i < count; i++) {
+		if (!chains[i].named)
+			texts[n++] = (struct text){ chains[i].name_addr, chains[i].name,
+				sizeof chains[i].name, false };
+	texts_read(p, texts, n);
+	for (size_t i = 0; i < n; i++) {
 		uint64_t number; /* a name that nobody asked for yet is only its number */
 		if (!texts[i].ok && int_read(p, texts[i].addr, &number))
 			snprintf(texts[i].out, texts[i].out_bytes, "Task-%llu", (unsigned long long)number);
+	}
+	for (size_t i = 0; i < count; i++) {
+		chains[i].named = true;
+		memcpy(p->tasks.out[i].name, chains[i].name, sizeof chains[i].name);
 	}
 	free(texts);
 }
@@ -347,11 +369,14 @@ static size_t task_sets_read(struct py_process *p, uint64_t interp, size_t max)
 void tasks_read(struct py_process *p, uint64_t interp, size_t max)
 {
 	struct task_table *t = &p->tasks;
+	chains_turn(t);
 	t->out_count = 0;
 	t->cut = false;
 	size_t count =
 		p->layout.tasks == TASKS_IN_LISTS ? task_lists_read(p, max) : task_sets_read(p, interp, max);
 	open_tasks(p, count);
+	chains_prove(p, count);
+	begin_walks(p, count);
 	walk_chains(p, count);
 	count = keep_suspended(p, count);
 	if (t->out_capacity < count) {
@@ -364,14 +389,22 @@ void tasks_read(struct py_process *p, uint64_t interp, size_t max)
 	t->out_count = count;
 }
 
+static void chains_free(struct await_chain *chains, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		free(chains[i].raw);
+		free(chains[i].frames);
+		free(chains[i].guards);
+	}
+	free(chains);
+}
+
 void tasks_clear(struct task_table *t)
 {
-	for (size_t i = 0; i < t->chain_capacity; i++) {
-		free(t->chains[i].raw);
-		free(t->chains[i].frames);
-	}
+	chains_free(t->chains, t->chain_capacity);
+	chains_free(t->before, t->before_capacity);
+	map_clear(&t->by_task);
 	task_lists_clear(&t->lists);
-	free(t->chains);
 	free(t->out);
 	*t = (struct task_table){ 0 };
 }

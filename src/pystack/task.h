@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <slowproxy/base/map.h>
 #include <slowproxy/pystack.h>
 
 #include "frame.h"
@@ -28,21 +29,31 @@ typedef bool coro_look_fn(struct py_process *p, uint64_t object, const uint8_t *
 coro_look_fn *coro_looker(enum coro_shape kind);
 coro_look_fn coro_look_object; /* frame_object.c */
 
-enum { AWAIT_HOPS_MAX = 200, TASK_FRAMES_FIRST = 8 };
+enum { AWAIT_HOPS_MAX = 200, TASK_FRAMES_FIRST = 8, CHAIN_GUARD_BYTES = 104 };
+
+/* Of a coroutine: its state, its code and its place in it. */
+struct chain_guard {
+	uint8_t bytes[CHAIN_GUARD_BYTES];
+};
 
 /* The await chain of one task while it is walked, and then as it is shown. */
 struct await_chain {
 	uint64_t task, name_addr;
-	uint64_t waits_for;
+	uint64_t coro, waits_for;
 	uint64_t next; /* the object to look at; 0: the chain is done */
 	bool skip;     /* runs just now, or is done */
 	bool torn;
+	bool kept;             /* from the last look, and nothing says yet that it is another by now */
 	struct raw_frame *raw; /* outermost first */
 	size_t count, capacity;
 	uint64_t hops[AWAIT_HOPS_MAX]; /* coroutines seen, so that a circle ends */
 	size_t hop_count;
 	struct py_frame *frames;
 	size_t frame_capacity;
+	struct chain_guard *guards; /* beside raw */
+	size_t guard_capacity;
+	char name[64];
+	bool named;
 };
 
 /* Where the lists of all tasks begin, for the versions that have them (task_list.c). */
@@ -66,6 +77,10 @@ struct task_table {
 	uint64_t looked_at_ns; /* when asyncio was last searched for in vain */
 	struct await_chain *chains;
 	size_t chain_capacity;
+	struct await_chain *before; /* of the last look */
+	size_t before_capacity;
+	struct map by_task; /* task -> place in before */
+	uint64_t looks;
 	struct py_task *out;
 	size_t out_count, out_capacity;
 	bool cut;
@@ -82,5 +97,18 @@ void chain_begin(struct task_table *t, size_t at, uint64_t task);
 /* Fills p->tasks.out. */
 void tasks_read(struct py_process *p, uint64_t interp, size_t max);
 void tasks_clear(struct task_table *t);
+
+/* --- task_kept.c: chains from one look to the next --- */
+/* A new look: its chains may be taken from those of the last one. */
+void chains_turn(struct task_table *t);
+void chain_take_kept(struct task_table *t, struct await_chain *c);
+/* After a coroutine was added to the chain: what proves it at the next look, from the object's bytes. */
+void chain_guard_set(struct py_process *p, struct await_chain *c, const uint8_t *coro);
+/* What the task itself says now. false: the chain must be walked. */
+bool chain_still(struct await_chain *c, uint64_t coro, uint64_t waits_for, uint64_t name_addr);
+/* Of those that are still kept: reads what proves them; the others have kept = false afterwards. */
+void chains_prove(struct py_process *p, size_t count);
+/* Code objects are forgotten: nothing that names them may be kept. */
+void tasks_forget(struct task_table *t);
 
 #endif

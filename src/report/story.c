@@ -19,7 +19,40 @@ enum {
 
 /* --- one look --- */
 
-/* How much an own sample tells: a thread at work more than a task; of tasks the one with the user's code deepest. */
+/* Functions in which a task waits for a job it gave to a thread, and before that for a thread to be free. */
+static const char *const job_functions[] = { "run_sync_in_worker_thread", "to_thread",
+	"SyncToAsync.__call__" };
+static const char *const token_functions[] = { "CapacityLimiter.acquire_on_behalf_of" };
+enum { LEAF_FRAMES = 4 };
+
+/* How deep the nearest of these functions stands in the last frames of the stack; 0: none is there. */
+static uint32_t leaf_function(
+	const struct profile *p, const struct profile_sample *s, const char *const *functions, size_t count)
+{
+	const struct profile_stack *stack = &p->stacks[s->stack];
+	for (uint32_t i = 0; i < MIN(stack->depth, (uint32_t)LEAF_FRAMES); i++)
+		for (size_t k = 0; k < count; k++)
+			if (strcmp(p->frames[stack->frames[stack->depth - 1 - i]].function, functions[k]) ==
+				0)
+				return stack->depth - i;
+	return 0;
+}
+
+/* Does the task wait for a job it gave to a thread? */
+static bool awaits_job(const struct profile *p, const struct profile_sample *s)
+{
+	return leaf_function(p, s, job_functions, ARRAY_LEN(job_functions)) != 0 &&
+	       leaf_function(p, s, token_functions, ARRAY_LEN(token_functions)) == 0;
+}
+
+/* Does it wait for a thread of the pool to be free? */
+static bool awaits_token(const struct profile *p, const struct profile_sample *s)
+{
+	return leaf_function(p, s, token_functions, ARRAY_LEN(token_functions)) != 0;
+}
+
+/* How much an own sample tells: a thread at work more than a task; of tasks the one with the user's code, or a
+ * job of it for a thread, deepest. */
 static unsigned own_rank(const struct profile *p, const struct profile_sample *s)
 {
 	if (s->state == PROFILE_IDLE)
@@ -31,6 +64,7 @@ static unsigned own_rank(const struct profile *p, const struct profile_sample *s
 	for (uint32_t i = 0; i < stack->depth; i++)
 		if (profile_frame_is_user(&p->frames[stack->frames[i]]))
 			deepest = i + 1;
+	deepest = MAX(deepest, leaf_function(p, s, job_functions, ARRAY_LEN(job_functions)));
 	return 2 + (deepest != 0 ? 2000 + deepest : 0);
 }
 
@@ -111,6 +145,10 @@ static void look_judge(const struct profile *p, const struct profile_look *look,
 	*out = (struct story_look){ .own = seen->own, .holder = holder_of(seen), .due_ns = seen->due_ns };
 	if (is_thread(p, seen->own))
 		out->doing = doing_of_thread(seen->own, look->gc);
+	else if (seen->own != NULL && seen->own->ready && out->holder != NULL)
+		out->doing = doing_behind(out->holder);
+	else if (seen->own != NULL && awaits_token(p, seen->own))
+		out->doing = DOING_QUEUED;
 	else if (seen->own != NULL)
 		out->doing = DOING_AWAIT; /* in hindsight perhaps blocked */
 	else if (!look->tasks && before != NULL && !is_thread(p, before->own))
@@ -119,6 +157,9 @@ static void look_judge(const struct profile *p, const struct profile_look *look,
 		out->doing = out->holder != NULL ? doing_behind(out->holder)
 			     : seen->strangers   ? DOING_UNKNOWN
 						 : DOING_QUEUED;
+	else if (look->whole &&
+		 out->holder != NULL) /* it is over, but for what the loop must still do for it */
+		out->doing = doing_behind(out->holder);
 	else
 		out->doing = DOING_UNKNOWN; /* between two steps, or torn */
 }
@@ -132,17 +173,6 @@ static bool same_wait(const struct profile_sample *a, const struct profile_sampl
 static bool same_holder(const struct profile_sample *a, const struct profile_sample *b)
 {
 	return a->span == b->span && (a->span != 0 || a->stack == b->stack);
-}
-
-/* Does the task wait for a job it gave to a thread? */
-static bool awaits_job(const struct profile *p, const struct profile_sample *s)
-{
-	static const char *const functions[] = { "run_sync_in_worker_thread", "to_thread" };
-	const struct profile_stack *stack = &p->stacks[s->stack];
-	for (size_t i = 0; stack->depth != 0 && i < ARRAY_LEN(functions); i++)
-		if (strcmp(p->frames[stack->frames[stack->depth - 1]].function, functions[i]) == 0)
-			return true;
-	return false;
 }
 
 /* When the wait is over, where that is known: a sleep says it; a job is done when its thread has left it. */

@@ -8,8 +8,8 @@
 
 enum {
 	PURSE_SECONDS = 10,
-	TASKS_STEP_MAX = 4, /* looking at tasks costs most: with a low purse only every so many ticks do it */
-	PERIODS_MAX = 100   /* never slower than so many configured periods */
+	TASKS_STEP_MAX = 16,
+	PERIODS_MAX = 100 /* never slower than so many configured periods */
 };
 
 static uint64_t cpu_ns(void)
@@ -68,26 +68,48 @@ static uint64_t need_of(const struct rhythm *r)
 	return r->purse_ns <= 0 ? 1000 : (uint64_t)((half - r->purse_ns) * 1000 / half);
 }
 
-/* Between the configured period and the one that the percentage asks for. */
-static uint64_t period_for(const struct rhythm *r, uint64_t need)
+static uint64_t average_cost(const struct rhythm *r, uint64_t step)
 {
-	uint64_t allowed = r->tick_cost * 100 / r->percent;
+	uint64_t threads = r->cost_ns[0], tasks = r->cost_ns[1];
+	return tasks <= threads ? threads : threads + (tasks - threads) / step;
+}
+
+/* What a second may cost now, in ns of CPU: with a low purse no more than comes in, with a fuller one up to ten times that. */
+static uint64_t second_may_cost(const struct rhythm *r, uint64_t need)
+{
+	uint64_t income = NS_PER_S * r->percent / 100;
 	if (r->purse_ns < 0)
-		allowed += allowed / 4; /* to pay the debt */
-	if (allowed <= r->period_ns)
+		return income - income / 4; /* to pay the debt */
+	return income + income * 9 * (1000 - need) / 1000;
+}
+
+/* First fewer looks go over tasks, which cost most and change least; then all looks come less often. */
+static uint64_t period_plan(struct rhythm *r, uint64_t need)
+{
+	uint64_t may = second_may_cost(r, need);
+	r->tasks_step = 1;
+	if (need == 0)
 		return r->period_ns;
-	return MIN(r->period_ns + (allowed - r->period_ns) * need / 1000, r->period_ns * PERIODS_MAX);
+	while (r->tasks_step < TASKS_STEP_MAX &&
+		average_cost(r, r->tasks_step) * (NS_PER_S / r->period_ns) > may)
+		r->tasks_step *= 2;
+	uint64_t period = average_cost(r, r->tasks_step) * NS_PER_S / may;
+	return MIN(MAX(period, r->period_ns), r->period_ns * PERIODS_MAX);
+}
+
+static void cost_note(struct rhythm *r, uint64_t used)
+{
+	uint64_t *cost = &r->cost_ns[rhythm_tasks_now(r)];
+	*cost = *cost == 0 ? used : *cost - *cost / 8 + used / 8;
 }
 
 bool rhythm_done(struct rhythm *r, uint64_t now_ns)
 {
-	uint64_t used = purse_settle(r, now_ns), need = need_of(r);
 	bool was_thrifty = r->thrifty;
-	r->tick_cost = r->tick_count == 0 ? used : r->tick_cost - r->tick_cost / 16 + used / 16;
-	r->tasks_step = need == 0 ? 1 : need < 500 ? 2 : TASKS_STEP_MAX;
-	uint64_t period = period_for(r, need);
+	cost_note(r, purse_settle(r, now_ns));
+	uint64_t period = period_plan(r, need_of(r));
 	/* Not on and off with every tick: it was thrifty until the purse is well filled again. */
-	r->thrifty = need != 0 && (was_thrifty || period > r->period_ns + r->period_ns / 4);
+	r->thrifty = r->tasks_step > 1 || period > r->period_ns || (was_thrifty && need_of(r) != 0);
 	r->tick_count++;
 	beat_next(&r->beat, period, now_ns);
 	return r->thrifty != was_thrifty;

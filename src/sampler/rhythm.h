@@ -18,8 +18,9 @@ struct rhythm {
 	uint32_t percent;   /* of one core */
 	struct beat beat;   /* when the next tick is due */
 	uint64_t tick_count;
-	int64_t purse_ns;    /* CPU time that may be used; below 0: was used too early */
-	uint64_t tick_cost;  /* ns of CPU, on average of the last ones */
+	int64_t purse_ns; /* CPU time that may be used; below 0: was used too early */
+	uint64_t cost_ns
+		[2]; /* of CPU, on average of the last ticks: of those without a look at tasks, of those with one */
 	uint64_t tasks_step; /* every so many ticks look at tasks */
 	bool thrifty;        /* the rate is lower than configured */
 	uint64_t paid_ns, cpu_paid_ns;

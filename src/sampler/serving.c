@@ -348,6 +348,62 @@ static struct served task_serves(struct search *x, uint64_t task, unsigned depth
 	return waiter_serves(x, task, depth);
 }
 
+/* The task that a thread of a pool works for. It holds while the thread's frame still holds the future and the task still awaits
+ * it: a future that is awaited is not freed, so no other can stand in its place. */
+struct job {
+	uint64_t future, task, anchored;
+};
+
+static struct job *job_at(struct serving *s, uint64_t frame)
+{
+	uint64_t found;
+	return map_get(&s->jobs, frame, &found) ? (struct job *)(uintptr_t)found : NULL;
+}
+
+static void jobs_clear(struct serving *s)
+{
+	size_t at = 0;
+	uint64_t key, value;
+	while (map_next(&s->jobs, &at, &key, &value))
+		free((struct job *)(uintptr_t)value);
+	map_clear(&s->jobs);
+}
+
+/* As it was at an earlier look, proven anew. false: it must be searched. */
+static bool job_known(struct search *x, const struct py_frame *f, uint64_t future, struct served *out)
+{
+	const struct job *job = job_at(x->s, f->addr);
+	if (job == NULL || job->future != future || py_task_awaits(x->p, job->task) != future)
+		return false;
+	struct anchor *a = anchor_at(x->s, job->anchored);
+	if (a == NULL || a->span == 0)
+		return false;
+	if (a->proven != x->s->looks)
+		anchors_prove(x, &a, 1);
+	if (a->proven != x->s->looks)
+		return false;
+	a->met = x->s->looks;
+	*out = (struct served){ a->span, IPC_SERVES_REQUEST };
+	return true;
+}
+
+static void job_keep(struct search *x, const struct py_frame *f, uint64_t future)
+{
+	uint64_t task = 0, index, frame;
+	if (map_get(&x->waiting, future, &index))
+		task = x->lanes[index].task;
+	else
+		task = py_waiting_task(x->p, future);
+	if (task == 0 || !map_get(&x->s->by_task, task, &frame))
+		return;
+	struct job *job = job_at(x->s, f->addr);
+	if (job == NULL) {
+		job = xcalloc(1, sizeof *job);
+		map_put(&x->s->jobs, f->addr, (uint64_t)(uintptr_t)job);
+	}
+	*job = (struct job){ future, task, frame };
+}
+
 static void lane_link(struct search *x, struct lane *l)
 {
 	int local;
@@ -357,9 +413,15 @@ static void lane_link(struct search *x, struct lane *l)
 	if (r == NULL || !py_local(x->p, f, local, &slot, &object) ||
 		!py_follow(x->p, object, r->steps, &future))
 		return;
+	bool direct = future == object;
+	if (direct && job_known(x, f, future, l->out))
+		return;
 	struct served who = waiter_serves(x, future, PARENTS_MAX);
-	if (py_local(x->p, f, local, &slot, &again) && again == object)
-		*l->out = who;
+	if (!py_local(x->p, f, local, &slot, &again) || again != object)
+		return;
+	*l->out = who;
+	if (direct && who.who == IPC_SERVES_REQUEST)
+		job_keep(x, f, future);
 }
 
 /* A task that runs on the loop just now, without a request in its own frames: perhaps somebody waits for it. */
@@ -440,6 +502,7 @@ static void anchors_sweep(struct serving *s)
 	s->anchors = kept;
 	map_clear(&s->by_task);
 	links_clear(s);
+	jobs_clear(s);
 }
 
 static struct served *served_reserve(struct served **array, size_t *capacity, size_t count)
@@ -506,6 +569,7 @@ void serving_clear(struct serving *s)
 	map_clear(&s->anchors);
 	map_clear(&s->by_task);
 	links_clear(s);
+	jobs_clear(s);
 	map_clear(&s->rows);
 	free(s->threads);
 	free(s->tasks);

@@ -87,6 +87,7 @@ static void worker_free(struct workers *ws, struct worker *w)
 	map_clear(&w->served_at);
 	serving_clear(&w->serving);
 	waits_clear(&w->waits);
+	free(w->ready);
 	free(w);
 }
 
@@ -235,6 +236,31 @@ struct worker *workers_get(struct workers *ws, pid_t pid, uint64_t now_ns, bool 
 }
 
 /* --- looking --- */
+/* Which tasks could go on, were the event loop free: what they await is there, or they have not begun. */
+static void ready_look(struct worker *w, const struct py_sample *s)
+{
+	uint64_t *futures = xcalloc(s->task_count + 1, sizeof *futures);
+	size_t *of = xcalloc(s->task_count + 1, sizeof *of), count = 0;
+	bool *done = xcalloc(s->task_count + 1, sizeof *done);
+	if (w->ready_capacity < s->task_count) {
+		w->ready_capacity = s->task_count * 2;
+		w->ready = xrealloc(w->ready, w->ready_capacity * sizeof *w->ready);
+	}
+	for (size_t i = 0; i < s->task_count; i++) {
+		w->ready[i] = w->serving.tasks[i].span != 0 && s->tasks[i].waits_for == 0;
+		if (w->serving.tasks[i].span == 0 || s->tasks[i].waits_for == 0)
+			continue;
+		futures[count] = s->tasks[i].waits_for;
+		of[count++] = i;
+	}
+	py_futures_done(w->python, futures, count, done);
+	for (size_t i = 0; i < count; i++)
+		w->ready[of[i]] = done[i];
+	free(done);
+	free(of);
+	free(futures);
+}
+
 static void waits_look(struct worker *w, const struct py_sample *s)
 {
 	struct waits *ws = &w->waits;
@@ -254,8 +280,10 @@ bool worker_look(struct worker *w, bool tasks, struct py_sample *sample)
 	if (r == PY_OK) {
 		w->in_vain = 0;
 		serving_look(&w->serving, w->python, sample, tasks);
-		if (tasks)
+		if (tasks) {
 			waits_look(w, sample);
+			ready_look(w, sample);
+		}
 		return true;
 	}
 	if (!worker_alive(w))
@@ -397,6 +425,7 @@ static bool tasks_tell(struct worker *w, struct outbox *o, const struct py_sampl
 				       .awaits = short_of(p->waits_for),
 				       .due_ns = w->waits.dues[i].at_ns,
 				       .due_at_latest = w->waits.dues[i].at_latest,
+				       .ready = w->ready[i],
 			       });
 	}
 	return told[TASK_WANTED] <= TASKS_WANTED_MAX;

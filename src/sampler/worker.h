@@ -32,6 +32,8 @@ struct worker {
 	struct map wanted_spans;          /* span id -> captures of it: their tasks are told first */
 	struct serving serving;
 	struct waits waits;
+	bool *ready; /* of the last look, beside its tasks: those that serve requests and could go on */
+	size_t ready_capacity;
 	struct map served_at; /* hashes of addresses at which it accepted connections of ours */
 };
 

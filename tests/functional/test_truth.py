@@ -130,10 +130,12 @@ class Verdict:
     def add(self, what, good, line, truth):
         self.counts[what] += bool(good)
         if not good:
-            shown = {k: v for k, v in line.items() if k in ("request_id", "msg", "attribution", "attribution_reason", "cause",
-                                                             "capture_status", "capture_reason", "samples") or k.endswith("_ms")
-                     or k.startswith("culprit_re")}
-            self.bad.append((what, shown, {k: round(v, 3) if isinstance(v, float) else v for k, v in vars(truth).items()}))
+            said = {k: v for k, v in line.items() if k in ("request_id", "attribution", "cause", "culprit_request_id", "culprit_kind",
+                                                            "code_function_name", "samples", "samples_expected")
+                    or k.endswith("_ms") and k not in ("ttfb_ms", "threshold_ms", "upload_ms", "queue_ms", "app_ms", "connect_ms")}
+            known = {k: round(v, 3) for k, v in vars(truth).items() if isinstance(v, float)}
+            by = sorted(((round(v, 3), k) for k, v in truth.by.items()), reverse=True)[:4]
+            self.bad.append((what, said, known, by))
 
     def share(self, part, whole="slow"):
         return self.counts[part] / max(1, self.counts[whole])

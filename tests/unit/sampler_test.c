@@ -436,7 +436,7 @@ static void sampler_start(struct proxy_end *p, uint32_t rate_hz)
 	if (p->sampler == 0) {
 		close(ends[0]);
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		struct sampler_settings settings = { &ends[1], 1, rate_hz };
+		struct sampler_settings settings = { &ends[1], 1, rate_hz, 100 };
 		exit(sampler_run(&settings));
 	}
 	close(ends[1]);
