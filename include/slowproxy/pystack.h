@@ -181,8 +181,8 @@ MUST_CHECK bool py_number(struct py_process *p, uint64_t object, double *value);
  * run_in_executor. 0: cannot be told. */
 uint64_t py_waiting_task(struct py_process *p, uint64_t future);
 
-/* The future or task this asyncio task awaits now; 0: none, or it cannot be told. */
-uint64_t py_task_awaits(struct py_process *p, uint64_t task);
+/* Where an asyncio task keeps what it awaits; 0: this version's is not known. */
+uint64_t py_task_awaits_slot(const struct py_process *p, uint64_t task);
 /* Of each of these asyncio futures or tasks: is it done? What cannot be read is not. All in one call. */
 void py_futures_done(struct py_process *p, const uint64_t *futures, size_t count, bool *done);
 

@@ -108,8 +108,10 @@ struct capture_result {
 	uint32_t samples;          /* ticks at which the worker was read while this request was armed */
 	uint32_t samples_expected; /* ticks that should have been */
 	uint32_t samples_failed;
-	struct profile *profile;      /* owned; NULL when there are none */
-	uint64_t from_ns, until_ns;   /* the stretch that the profile speaks of */
+	struct profile *profile;    /* owned; NULL when there are none */
+	uint64_t from_ns, until_ns; /* the stretch that the profile speaks of */
+	uint64_t
+		queued_until_ns; /* no worker had accepted the connection before; 0: it was never asked, or had been */
 	uint64_t armed_ns;            /* looks were possible from here on */
 	struct capture_other *others; /* owned; those that held event loops, the longest first */
 	size_t other_count;

@@ -3,11 +3,14 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include <slowproxy/base/log.h>
 #include <slowproxy/sampler.h>
 
 #include "privileges.h"
+
+enum { SAMPLER_NICE = -10 /* where we may; else as we are */ };
 
 int sampler_role_run(const struct config *config)
 {
@@ -16,6 +19,8 @@ int sampler_role_run(const struct config *config)
 	signal(SIGTERM, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
 
+	/* On a machine that is busy with the very storm to be explained, looks must not come late; what they cost is bounded. */
+	(void)setpriority(PRIO_PROCESS, 0, SAMPLER_NICE);
 	struct buf why = { 0 };
 	if (!privileges_drop_sampler(config->user, &why)) {
 		log_error("the sampler cannot give up its privileges: %s", why.data);

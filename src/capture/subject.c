@@ -227,6 +227,8 @@ void subject_result(struct capture *c, struct subject *s, uint64_t until_ns, str
 	result->from_ns = w.from_ns;
 	result->until_ns = w.to_ns;
 	result->armed_ns = s->armed_ns;
+	if (s->was_queued)
+		result->queued_until_ns = s->found_ns != 0 ? MIN(s->found_ns, w.to_ns) : w.to_ns;
 	others_fill(c, s, result);
 	bool deaf = s->state == SUBJECT_ENDING ? !s->answered : c->silent || c->channel < 0;
 	if (!s->heard && s->state == SUBJECT_WAITING)

@@ -279,7 +279,7 @@ const struct config_row config_rows[] = {
 		.def = "2",
 		.min = 1,
 		.max = 100,
-		.doc = "The most that sampling may cost, in percent of one core, on average of ten seconds. When it would "
+		.doc = "The most that sampling may cost, in percent of one core, on average of half a minute. When it would "
 		       "cost more, samples are taken less often, and the lines say so (capture_status budget)." },
 	{ .key = "capture.max_duration",
 		A_DURATION(capture.max_duration),

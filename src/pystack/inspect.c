@@ -419,12 +419,9 @@ uint64_t py_running_task(struct py_process *p, const struct py_frame *frames, si
 	return 0;
 }
 
-uint64_t py_task_awaits(struct py_process *p, uint64_t task)
+uint64_t py_task_awaits_slot(const struct py_process *p, uint64_t task)
 {
-	uint64_t future;
-	if (!mem_read_u64(p->mem, task + p->layout.task_waiter, &future))
-		return 0;
-	return future;
+	return task + p->layout.task_waiter;
 }
 
 void py_futures_done(struct py_process *p, const uint64_t *futures, size_t count, bool *done)

@@ -166,15 +166,36 @@ static struct tellings tellings_of_story(
 	return all;
 }
 
-/* The same of those who held the loop meanwhile. */
-static struct tellings tellings_of_holders(
-	const struct profile *p, const struct stack_facts *facts, const struct story *s, uint64_t span)
+static int compare_functions(const struct profile_frame *a, const struct profile_frame *b)
+{
+	int by_file = strcmp(a->file, b->file);
+	return by_file != 0 ? by_file : strcmp(a->function, b->function);
+}
+
+/* Who held the loop at this look, while the request could have gone on; NULL: nobody. */
+static const struct profile_sample *holder_at(const struct story *s, size_t look)
+{
+	return s->looks[look].doing == DOING_BLOCKED_BY ? s->looks[look].holder : NULL;
+}
+
+/* Requests are told apart by their spans, others by what they were at. */
+static bool same_culprit(const struct profile *p, const struct stack_facts *facts,
+	const struct profile_sample *a, const struct profile_sample *b)
+{
+	uint32_t x = facts[a->stack].told, y = facts[b->stack].told;
+	if (a->span != 0 || b->span != 0)
+		return a->span == b->span;
+	return x != NO_FRAME && y != NO_FRAME && compare_functions(&p->frames[x], &p->frames[y]) == 0;
+}
+
+/* What this culprit's own samples have to say. */
+static struct tellings tellings_of_culprit(const struct profile *p, const struct stack_facts *facts,
+	const struct story *s, const struct profile_sample *culprit)
 {
 	struct tellings all = { xcalloc(s->count + 1, sizeof(struct telling)), 0 };
 	for (size_t i = 0; i < s->count; i++) {
-		const struct profile_sample *h = s->looks[i].holder;
-		if (s->looks[i].doing != DOING_BLOCKED_BY || h == NULL || h->span != span ||
-			facts[h->stack].told == NO_FRAME)
+		const struct profile_sample *h = holder_at(s, i);
+		if (h == NULL || !same_culprit(p, facts, h, culprit) || facts[h->stack].told == NO_FRAME)
 			continue;
 		all.items[all.count++] = (struct telling){ facts[h->stack].told, h->stack,
 			s->looks[i].weight_ns, h->state, p->lanes[h->lane].kind, h->syscall };
@@ -198,12 +219,6 @@ static void split_time(const struct tellings *all, struct digest *out)
 }
 
 /* --- the line ---------------------------------------------------------------------------------------------------- */
-
-static int compare_functions(const struct profile_frame *a, const struct profile_frame *b)
-{
-	int by_file = strcmp(a->file, b->file);
-	return by_file != 0 ? by_file : strcmp(a->function, b->function);
-}
 
 static int by_function(const void *a, const void *b, void *profile)
 {
@@ -297,38 +312,27 @@ static void find_line(const struct profile *p, const struct tellings *tellings, 
 
 /* --- with the request's own samples ------------------------------------------------------------------------------ */
 
-/* The span that held the loop for longest; *ns: how long. */
-static uint64_t longest_holder(const struct story *s, uint64_t *ns)
+/* A sample of who held the loop for longest; NULL: nobody did. */
+static const struct profile_sample *longest_holder(
+	const struct profile *p, const struct stack_facts *facts, const struct story *s, uint64_t *ns)
 {
-	uint64_t best = 0;
+	const struct profile_sample *best = NULL;
 	*ns = 0;
 	for (size_t i = 0; i < s->count; i++) {
-		const struct profile_sample *h = s->looks[i].holder;
+		const struct profile_sample *h = holder_at(s, i);
 		uint64_t sum = 0;
-		if (s->looks[i].doing != DOING_BLOCKED_BY || h == NULL ||
-			(i != 0 && h->span == best && *ns != 0))
+		if (h == NULL || (best != NULL && same_culprit(p, facts, h, best)))
 			continue;
-		for (size_t k = i; k < s->count; k++)
-			if (s->looks[k].doing == DOING_BLOCKED_BY && s->looks[k].holder != NULL &&
-				s->looks[k].holder->span == h->span)
-				sum += s->looks[k].weight_ns;
+		for (size_t k = i; k < s->count; k++) {
+			const struct profile_sample *other = holder_at(s, k);
+			sum += other != NULL && same_culprit(p, facts, h, other) ? s->looks[k].weight_ns : 0;
+		}
 		if (sum > *ns) {
 			*ns = sum;
-			best = h->span;
+			best = h;
 		}
 	}
 	return best;
-}
-
-static const char *kind_of_holder(const struct story *s, uint64_t span)
-{
-	if (span != 0)
-		return "request";
-	for (size_t i = 0; i < s->count; i++)
-		if (s->looks[i].doing == DOING_BLOCKED_BY && s->looks[i].holder != NULL &&
-			s->looks[i].holder->serves == PROFILE_SERVES_TASK)
-			return "task";
-	return "unknown";
 }
 
 static void find_culprit(
@@ -336,15 +340,18 @@ static void find_culprit(
 {
 	const struct profile *p = r->capture.profile;
 	struct digest line = { .frame_syscall = -1 };
-	out->culprit_span = longest_holder(s, &out->culprit_ns);
-	if (out->culprit_ns == 0)
+	const struct profile_sample *culprit = longest_holder(p, facts, s, &out->culprit_ns);
+	if (culprit == NULL)
 		return;
-	out->culprit_kind = kind_of_holder(s, out->culprit_span);
+	out->culprit_span = culprit->span;
+	out->culprit_kind = culprit->span != 0                       ? "request"
+			    : culprit->serves == PROFILE_SERVES_TASK ? "task"
+								     : "unknown";
 	for (size_t i = 0; out->culprit_span != 0 && i < r->capture.other_count; i++)
 		if (r->capture.others[i].span == out->culprit_span &&
 			r->capture.others[i].request_id[0] != '\0')
 			out->culprit = &r->capture.others[i];
-	struct tellings all = tellings_of_holders(p, facts, s, out->culprit_span);
+	struct tellings all = tellings_of_culprit(p, facts, s, culprit);
 	find_line(p, &all, &line);
 	free(all.items);
 	out->culprit_frame = line.frame;
@@ -383,6 +390,7 @@ static void split_by_story(const struct story *s, struct digest *out)
 	out->blocked_by_ns = s->ns[DOING_BLOCKED_BY];
 	out->queued_ns = s->ns[DOING_QUEUED];
 	out->gc_ns = s->ns[DOING_GC];
+	out->unsure_ns = s->unsure_ns;
 	out->unseen_ns = s->unseen_ns + s->ns[DOING_UNKNOWN];
 }
 
@@ -488,7 +496,8 @@ void digest_of(const struct record *r, struct digest *out)
 			free(all.items);
 		}
 		free(facts);
-	}
+	} else if (r->capture.queued_until_ns > r->capture.from_ns)
+		out->queued_ns = r->capture.queued_until_ns - r->capture.from_ns;
 	out->cause = cause_by_phase(r, out);
 	if (out->cause == NULL)
 		out->cause = cause_by_samples(out);

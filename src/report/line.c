@@ -125,6 +125,7 @@ static void add_digest(struct json *j, const struct config *c, const struct reco
 		{ "queued_ms", d->queued_ns },
 		{ "gil_wait_ms", d->gil_wait_ns },
 		{ "gc_ms", d->gc_ns },
+		{ "await_or_blocked_ms", d->unsure_ns }, /* stands in these two, half known */
 		{ "unseen_ms", d->unseen_ns },
 	};
 	add_text(j, "attribution", d->attribution, WORD_MAX_BYTES);

@@ -49,7 +49,9 @@ static void add_doing(struct buf *out, const struct digest *d)
 		buf_add_str(out, ", waiting for the GIL");
 		break;
 	case PROFILE_AWAITING:
-		buf_add_str(out, ", awaiting");
+		buf_add_str(out, d->unsure_ns > d->await_ns / 4
+					 ? ", awaiting, or at last only waiting for the event loop"
+					 : ", awaiting");
 		break;
 	default:
 		break;

@@ -38,13 +38,6 @@ static uint32_t leaf_function(
 	return 0;
 }
 
-/* Does the task wait for a job it gave to a thread? */
-static bool awaits_job(const struct profile *p, const struct profile_sample *s)
-{
-	return leaf_function(p, s, job_functions, ARRAY_LEN(job_functions)) != 0 &&
-	       leaf_function(p, s, token_functions, ARRAY_LEN(token_functions)) == 0;
-}
-
 /* Does it wait for a thread of the pool to be free? */
 static bool awaits_token(const struct profile *p, const struct profile_sample *s)
 {
@@ -175,41 +168,81 @@ static bool same_holder(const struct profile_sample *a, const struct profile_sam
 	return a->span == b->span && (a->span != 0 || a->stack == b->stack);
 }
 
-/* When the wait is over, where that is known: a sleep says it; a job is done when its thread has left it. */
-static uint64_t due_of(const struct profile *p, const struct story *s, size_t from, size_t to)
+/* A thread of a pool worked for it at the look before, and does no more: its job is done. */
+static bool job_was_done(const struct profile *p, const struct story *s, size_t from, uint64_t *at_ns)
 {
 	size_t before = from;
 	while (before > 0 && s->looks[before - 1].own == NULL)
 		before--; /* only threads were looked at */
-	if (before > 0 && is_thread(p, s->looks[before - 1].own) && awaits_job(p, s->looks[from].own))
-		return p->looks[before].at_ns;
+	if (before == 0 || !is_thread(p, s->looks[before - 1].own) ||
+		p->lanes[s->looks[before - 1].own->lane].kind != PROFILE_LANE_THREAD)
+		return false;
+	*at_ns = p->looks[before].at_ns;
+	return true;
+}
+
+/* When the sleep is over, where that is known. */
+static uint64_t due_of(const struct story *s, size_t from, size_t to)
+{
 	for (size_t i = to; i-- > from;)
 		if (s->looks[i].due_ns != 0)
 			return s->looks[i].due_ns;
 	return 0;
 }
 
-/* Looks from..to await the same thing. Where it is known when that was due, a hold counts from then on. Else a hold counts when
- * nothing shows that the task was not ready after it: neither a free loop, nor several other holders, between which the loop has
- * seen all that was ready. */
-static void wait_resolve(const struct profile *p, struct story *s, size_t from, size_t to)
+/* The looks at the end of a wait at which others held the loop without a break: what was awaited may have come at any of them.
+ * Several holders are one break or none: between them the loop may have seen all that was ready, and after some it has. */
+static size_t held_from(const struct story *s, size_t from, size_t to)
 {
 	unsigned holders = 0;
-	uint64_t due_ns = due_of(p, s, from, to);
-	for (size_t i = to; i-- > from;) {
-		struct story_look *look = &s->looks[i];
-		if (due_ns != 0) {
-			if (look->holder != NULL && p->looks[i].at_ns >= due_ns)
-				look->doing = doing_behind(look->holder);
-			continue;
-		}
-		if (look->holder == NULL)
-			return;
-		if (i + 1 < to && !same_holder(look->holder, s->looks[i + 1].holder) &&
+	size_t i = to;
+	for (; i-- > from;) {
+		if (s->looks[i].holder == NULL)
+			break;
+		if (i + 1 < to && !same_holder(s->looks[i].holder, s->looks[i + 1].holder) &&
 			++holders > HOLDERS_BETWEEN)
-			return;
-		look->doing = doing_behind(look->holder);
+			break;
 	}
+	return i + 1;
+}
+
+/* A wait of which nothing is known lasts on about as long as it has lasted so far; but at most to the middle of the hold. */
+static uint64_t due_guess(const struct profile *p, size_t from, size_t held, size_t to)
+{
+	uint64_t began = p->looks[from].at_ns, hold = p->looks[held].at_ns, end = p->looks[to - 1].at_ns;
+	return hold + MIN(hold - began, (end - hold) / 2);
+}
+
+static void wait_blocked_from(
+	const struct profile *p, struct story *s, size_t from, size_t to, uint64_t due_ns)
+{
+	for (size_t i = from; i < to; i++)
+		if (s->looks[i].holder != NULL && p->looks[i].at_ns >= due_ns)
+			s->looks[i].doing = doing_behind(s->looks[i].holder);
+}
+
+/* Looks from..to await the same thing. Where it is known when that was due, a hold counts from then on. Else it may have come
+ * at any time of the last hold: then it is guessed, and told as unsure. */
+static void wait_resolve(const struct profile *p, struct story *s, size_t from, size_t to)
+{
+	uint64_t due_ns = due_of(s, from, to);
+	if (due_ns != 0) {
+		wait_blocked_from(p, s, from, to, due_ns);
+		return;
+	}
+	if (job_was_done(p, s, from, &due_ns)) { /* it goes on as soon as the loop is free */
+		size_t end = from;
+		while (end < to && s->looks[end].holder != NULL)
+			end++;
+		wait_blocked_from(p, s, from, end, due_ns);
+		from = end;
+	}
+	size_t held = from < to ? held_from(s, from, to) : to;
+	if (held == to)
+		return;
+	for (size_t i = held; i < to; i++)
+		s->looks[i].unsure = true;
+	wait_blocked_from(p, s, held, to, due_guess(p, from, held, to));
 }
 
 static void waits_resolve(const struct profile *p, struct story *s)
@@ -266,12 +299,19 @@ static void weigh(const struct profile *p, const struct capture_result *c, struc
 	for (size_t i = 0; i < s->count; i++) {
 		uint64_t at = p->looks[i].at_ns;
 		uint64_t before = i == 0 ? at - MIN(c->from_ns, at) : (at - p->looks[i - 1].at_ns) / 2;
+		if (i == 0 && c->queued_until_ns > c->from_ns) { /* then there was no worker to look at */
+			uint64_t queued = MIN(c->queued_until_ns, at) - MIN(c->from_ns, at);
+			s->ns[DOING_QUEUED] += queued;
+			before -= queued;
+			arming = 0;
+		}
 		uint64_t after =
 			i + 1 < s->count ? (p->looks[i + 1].at_ns - at + 1) / 2 : MAX(c->until_ns, at) - at;
 		uint64_t weight =
 			seen_part(s, before, i == 0 ? arming + hole : hole) + seen_part(s, after, hole);
 		s->looks[i].weight_ns = weight;
 		s->ns[s->looks[i].doing] += weight;
+		s->unsure_ns += s->looks[i].unsure ? weight : 0;
 	}
 }
 

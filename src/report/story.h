@@ -22,6 +22,7 @@ enum doing {
 
 struct story_look {
 	enum doing doing;
+	bool unsure; /* awaiting or blocked: what it awaited may have been there or not */
 	uint64_t weight_ns;
 	const struct profile_sample *own;    /* its most telling sample; NULL: none */
 	uint64_t due_ns;                     /* the last of its sleeps is over then; 0: not known */
@@ -34,7 +35,8 @@ struct story {
 	size_t own_looks; /* those with a sample of its own */
 	uint64_t ns[DOING_COUNT];
 	uint64_t unseen_ns;
-	bool began_late; /* it had no task when first looked for, though all were seen */
+	uint64_t unsure_ns; /* of awaiting and being blocked: which of both cannot be told */
+	bool began_late;    /* it had no task when first looked for, though all were seen */
 };
 
 void story_of(const struct record *r, struct story *out);

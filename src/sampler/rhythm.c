@@ -7,9 +7,10 @@
 #include <slowproxy/base/mem.h>
 
 enum {
-	PURSE_SECONDS = 10,
+	PURSE_SECONDS = 30,
 	TASKS_STEP_MAX = 16,
-	PERIODS_MAX = 100 /* never slower than so many configured periods */
+	TASKS_STEP_FULL_MAX = 4, /* with a full purse */
+	PERIODS_MAX = 100        /* never slower than so many configured periods */
 };
 
 static uint64_t cpu_ns(void)
@@ -74,13 +75,13 @@ static uint64_t average_cost(const struct rhythm *r, uint64_t step)
 	return tasks <= threads ? threads : threads + (tasks - threads) / step;
 }
 
-/* What a second may cost now, in ns of CPU: with a low purse no more than comes in, with a fuller one up to ten times that. */
+/* What a second may cost now, in ns of CPU: with a low purse no more than comes in, with a fuller one up to five times that. */
 static uint64_t second_may_cost(const struct rhythm *r, uint64_t need)
 {
 	uint64_t income = NS_PER_S * r->percent / 100;
 	if (r->purse_ns < 0)
 		return income - income / 4; /* to pay the debt */
-	return income + income * 9 * (1000 - need) / 1000;
+	return income + income * 4 * (1000 - need) / 1000;
 }
 
 /* First fewer looks go over tasks, which cost most and change least; then all looks come less often. */
@@ -88,11 +89,11 @@ static uint64_t period_plan(struct rhythm *r, uint64_t need)
 {
 	uint64_t may = second_may_cost(r, need);
 	r->tasks_step = 1;
-	if (need == 0)
-		return r->period_ns;
-	while (r->tasks_step < TASKS_STEP_MAX &&
+	while (r->tasks_step < (need == 0 ? TASKS_STEP_FULL_MAX : TASKS_STEP_MAX) &&
 		average_cost(r, r->tasks_step) * (NS_PER_S / r->period_ns) > may)
 		r->tasks_step *= 2;
+	if (need == 0)
+		return r->period_ns;
 	uint64_t period = average_cost(r, r->tasks_step) * NS_PER_S / may;
 	return MIN(MAX(period, r->period_ns), r->period_ns * PERIODS_MAX);
 }
@@ -109,7 +110,7 @@ bool rhythm_done(struct rhythm *r, uint64_t now_ns)
 	cost_note(r, purse_settle(r, now_ns));
 	uint64_t period = period_plan(r, need_of(r));
 	/* Not on and off with every tick: it was thrifty until the purse is well filled again. */
-	r->thrifty = r->tasks_step > 1 || period > r->period_ns || (was_thrifty && need_of(r) != 0);
+	r->thrifty = period > r->period_ns || (was_thrifty && need_of(r) != 0);
 	r->tick_count++;
 	beat_next(&r->beat, period, now_ns);
 	return r->thrifty != was_thrifty;

@@ -1,6 +1,6 @@
 /* rhythm.h - when the next tick is due, and how much the ticks may cost.
  *
- *   purse   fills with max_cpu percent of the time that passes, up to ten seconds' worth; what the process used is taken out
+ *   purse   fills with max_cpu percent of the time that passes, up to half a minute's worth; what the process used is taken out
  *           full to half: full rate       half to empty: slower and slower       empty: as slow as the percentage asks for
  *
  * Slow requests come in storms: a short one is looked at in full, a lasting one costs no more than it may.

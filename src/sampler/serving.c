@@ -14,7 +14,7 @@
 #include <slowproxy/base/mem.h>
 
 enum {
-	SEARCHES_MAX = 64,  /* new anchors per look: some 50 us each */
+	SEARCHES_MAX = 128, /* new anchors per look: some 50 us each */
 	LINKS_MAX = 128,    /* links followed per look: some 10 us each */
 	CANDIDATES_MAX = 4, /* frames of one lane that are tried */
 	TEXT_BYTES = 80,
@@ -351,7 +351,9 @@ static struct served task_serves(struct search *x, uint64_t task, unsigned depth
 /* The task that a thread of a pool works for. It holds while the thread's frame still holds the future and the task still awaits
  * it: a future that is awaited is not freed, so no other can stand in its place. */
 struct job {
-	uint64_t future, task, anchored;
+	uint64_t slot, future; /* where the frame holds it */
+	uint64_t task, anchored;
+	uint64_t proven; /* number of a look */
 };
 
 static struct job *job_at(struct serving *s, uint64_t frame)
@@ -369,25 +371,55 @@ static void jobs_clear(struct serving *s)
 	map_clear(&s->jobs);
 }
 
-/* As it was at an earlier look, proven anew. false: it must be searched. */
-static bool job_known(struct search *x, const struct py_frame *f, uint64_t future, struct served *out)
+/* All jobs met in this look, in one read. */
+static void jobs_prove(struct search *x)
+{
+	struct job **jobs = xcalloc(x->thread_count + 1, sizeof(struct job *));
+	struct anchor **anchors = xcalloc(x->thread_count + 1, sizeof(struct anchor *));
+	size_t count = 0, anchor_count = 0;
+	for (size_t i = 0; i < x->thread_count; i++) {
+		const struct lane *l = &x->lanes[i];
+		struct job *job =
+			l->future_frame != 0 ? job_at(x->s, l->frames[l->future_frame - 1].addr) : NULL;
+		if (job == NULL)
+			continue;
+		jobs[count++] = job;
+		struct anchor *a = anchor_at(x->s, job->anchored);
+		if (a != NULL && a->span != 0 && a->proven != x->s->looks)
+			anchors[anchor_count++] = a;
+	}
+	uint64_t(*now)[2] = xcalloc(count + 1, sizeof *now);
+	struct py_part *parts = xcalloc(2 * count + 1, sizeof *parts);
+	for (size_t i = 0; i < count; i++) {
+		parts[2 * i] = (struct py_part){ jobs[i]->slot, &now[i][0], sizeof now[i][0] };
+		parts[2 * i + 1] = (struct py_part){ py_task_awaits_slot(x->p, jobs[i]->task), &now[i][1],
+			sizeof now[i][1] };
+	}
+	anchors_prove(x, anchors, anchor_count);
+	py_peek(x->p, parts, 2 * count);
+	for (size_t i = 0; i < count; i++)
+		if (parts[2 * i].len != 0 && parts[2 * i + 1].len != 0 && now[i][0] == jobs[i]->future &&
+			now[i][1] == jobs[i]->future)
+			jobs[i]->proven = x->s->looks;
+	free(parts);
+	free(now);
+	free(anchors);
+	free(jobs);
+}
+
+/* As it was at an earlier look, and proven in this one. false: it must be searched. */
+static bool job_known(struct search *x, const struct py_frame *f, struct served *out)
 {
 	const struct job *job = job_at(x->s, f->addr);
-	if (job == NULL || job->future != future || py_task_awaits(x->p, job->task) != future)
-		return false;
-	struct anchor *a = anchor_at(x->s, job->anchored);
-	if (a == NULL || a->span == 0)
-		return false;
-	if (a->proven != x->s->looks)
-		anchors_prove(x, &a, 1);
-	if (a->proven != x->s->looks)
+	struct anchor *a = job != NULL && job->proven == x->s->looks ? anchor_at(x->s, job->anchored) : NULL;
+	if (a == NULL || a->span == 0 || a->proven != x->s->looks)
 		return false;
 	a->met = x->s->looks;
 	*out = (struct served){ a->span, IPC_SERVES_REQUEST };
 	return true;
 }
 
-static void job_keep(struct search *x, const struct py_frame *f, uint64_t future)
+static void job_keep(struct search *x, const struct py_frame *f, uint64_t slot, uint64_t future)
 {
 	uint64_t task = 0, index, frame;
 	if (map_get(&x->waiting, future, &index))
@@ -401,7 +433,7 @@ static void job_keep(struct search *x, const struct py_frame *f, uint64_t future
 		job = xcalloc(1, sizeof *job);
 		map_put(&x->s->jobs, f->addr, (uint64_t)(uintptr_t)job);
 	}
-	*job = (struct job){ future, task, frame };
+	*job = (struct job){ .slot = slot, .future = future, .task = task, .anchored = frame };
 }
 
 static void lane_link(struct search *x, struct lane *l)
@@ -409,19 +441,18 @@ static void lane_link(struct search *x, struct lane *l)
 	int local;
 	uint64_t slot, object, future, again;
 	const struct py_frame *f = &l->frames[l->future_frame - 1];
+	if (job_known(x, f, l->out))
+		return;
 	const struct row *r = row_of(x, f, &local);
 	if (r == NULL || !py_local(x->p, f, local, &slot, &object) ||
 		!py_follow(x->p, object, r->steps, &future))
-		return;
-	bool direct = future == object;
-	if (direct && job_known(x, f, future, l->out))
 		return;
 	struct served who = waiter_serves(x, future, PARENTS_MAX);
 	if (!py_local(x->p, f, local, &slot, &again) || again != object)
 		return;
 	*l->out = who;
-	if (direct && who.who == IPC_SERVES_REQUEST)
-		job_keep(x, f, future);
+	if (future == object && who.who == IPC_SERVES_REQUEST)
+		job_keep(x, f, slot, future);
 }
 
 /* A task that runs on the loop just now, without a request in its own frames: perhaps somebody waits for it. */
@@ -463,6 +494,7 @@ static void task_link(struct search *x, struct lane *l)
 
 static void lanes_link(struct search *x)
 {
+	jobs_prove(x);
 	for (size_t i = 0; i < x->lane_count; i++) {
 		struct lane *l = &x->lanes[i];
 		if (l->out->who == IPC_SERVES_REQUEST)

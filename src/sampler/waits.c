@@ -11,12 +11,12 @@
 #include <slowproxy/base/clock.h>
 #include <slowproxy/base/mem.h>
 
-enum { KEPT_LOOKS = 100, SWEEP_LOOKS = 256 };
+enum { KEPT_LOOKS = 100, SWEEP_LOOKS = 256, SEARCHES_MAX = 3 };
 static const double delay_max = 1e6;
 
 struct wait {
 	uint64_t waits_for, since_ns, met;
-	bool searched;
+	unsigned searched; /* times */
 	struct due due;
 };
 
@@ -98,8 +98,9 @@ struct due wait_due(struct waits *ws, struct py_process *p, const struct py_task
 	if (!same) /* short waits are of no interest: what it is due at is looked for when it is met again */
 		*w = (struct wait){ .waits_for = t->waits_for, .since_ns = now_ns };
 	w->met = ws->looks;
-	if (same && !w->searched && t->waits_for != 0 && t->frame_count != 0) {
-		w->searched = true;
+	if (same && w->due.at_ns == 0 && w->searched < SEARCHES_MAX && t->waits_for != 0 &&
+		t->frame_count != 0) {
+		w->searched++;
 		w->due = due_search(ws, p, &t->frames[0], w->since_ns);
 	}
 	return w->due;

@@ -27,12 +27,14 @@ enum {
 	TASKS_WANTED_MAX = 600, /* so many of those that serve captured requests are told */
 	TASKS_USER_MAX = 200,   /* so many others with a line of the user's own code */
 	TASKS_OTHER_MAX = 20,   /* and so many of the others */
-	THREADS_MAX = 64,
+	THREADS_MAX = 512,      /* as many threads are looked at */
+	THREADS_TOLD_MAX =
+		170, /* those at work for captured requests first, then others at work, then idle ones */
 	IN_VAIN_MAX = 50
 };
 static const uint64_t retry_soon_ns = NS_PER_S, retry_late_ns = 10 * NS_PER_S;
 
-static_assert(THREADS_MAX + TASKS_WANTED_MAX + TASKS_USER_MAX + TASKS_OTHER_MAX <= IPC_TICK_SAMPLES_MAX,
+static_assert(THREADS_TOLD_MAX + TASKS_WANTED_MAX + TASKS_USER_MAX + TASKS_OTHER_MAX <= IPC_TICK_SAMPLES_MAX,
 	"a tick holds one look");
 
 /* What a failure of the reader means for a capture. */
@@ -374,17 +376,36 @@ static void thread_tell(struct worker *w, struct outbox *o, const struct py_thre
 		   });
 }
 
-/* Those that run an event loop come first: they are what a request waits for. */
-static void threads_tell(struct worker *w, struct outbox *o, const struct py_sample *s, struct telling *t)
+/* In which order threads are told: those that run an event loop are what a request waits for. */
+enum thread_group { THREAD_LOOP, THREAD_WANTED, THREAD_AT_WORK, THREAD_IDLE, THREAD_GROUPS };
+
+static enum thread_group thread_group_of(struct worker *w, const struct py_thread *t, struct served served)
 {
 	uint64_t unused;
+	if (map_get(&w->loops, t->tid, &unused))
+		return THREAD_LOOP;
+	if (served.span != 0 && map_get(&w->wanted_spans, served.span, &unused))
+		return THREAD_WANTED;
+	return t->state == PY_STATE_IDLE ? THREAD_IDLE : THREAD_AT_WORK;
+}
+
+/* false: a thread of a captured request had no room. */
+static bool threads_tell(struct worker *w, struct outbox *o, const struct py_sample *s, struct telling *t)
+{
+	unsigned told = 0;
+	bool all = true;
 	for (size_t i = 0; i < s->thread_count; i++)
 		if (s->threads[i].runs_event_loop)
 			map_put(&w->loops, s->threads[i].tid, 1);
-	for (unsigned pass = 0; pass < 2; pass++)
-		for (size_t i = 0; i < s->thread_count; i++)
-			if (map_get(&w->loops, s->threads[i].tid, &unused) == (pass == 0))
+	for (enum thread_group group = 0; group < THREAD_GROUPS; group++)
+		for (size_t i = 0; i < s->thread_count; i++) {
+			if (thread_group_of(w, &s->threads[i], w->serving.threads[i]) != group)
+				continue;
+			all &= told < THREADS_TOLD_MAX || group > THREAD_WANTED;
+			if (told++ < THREADS_TOLD_MAX)
 				thread_tell(w, o, &s->threads[i], w->serving.threads[i], t);
+		}
+	return all;
 }
 
 /* Which tasks are told: those of captured requests, then those with the user's own code, then a few others. */
@@ -442,8 +463,8 @@ void worker_tell(
 		outbox_reset(o);
 	t.head = (struct ipc_tick){ .head = { .type = IPC_TICK, .worker = w->key }, .at_ns = at_ns };
 	if (sample != NULL) {
-		threads_tell(w, o, sample, &t);
-		bool all = tasks && tasks_tell(w, o, sample, &t);
+		bool all = threads_tell(w, o, sample, &t);
+		all &= tasks && tasks_tell(w, o, sample, &t);
 		t.head.flags = flags | (all && w->serving.whole ? IPC_TICK_WHOLE : 0) |
 			       (sample->gc_running ? IPC_TICK_GC : 0);
 	} else {

@@ -165,7 +165,8 @@ def check(verdict, culprits=True, least=10):
     assert verdict.share("split", "slow") >= 0.97, f"{verdict.counts}\n{shown}"
     if culprits:
         assert verdict.counts["blocks"] >= 5, verdict.counts
-        assert verdict.counts["culprit"] == verdict.counts["blocks"], f"{verdict.counts}\n{shown}"
+        # On a busy machine a look may come too late for a short hold.
+        assert verdict.share("culprit", "blocks") >= 0.9, f"{verdict.counts}\n{shown}"
 
 
 SETTINGS = {"slow": {"threshold": f"{int(THRESHOLD * 1000)}ms"}, "capture": {"arm_after": "50ms"}}
