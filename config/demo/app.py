@@ -204,3 +204,11 @@ async def until_disconnect(request: Request, limit: float = 30.0):
 @app.get("/was-disconnected")
 async def was_disconnected():
     return {"disconnected": disconnected.is_set()}
+
+
+# --- an error: a slow service is often a broken one -----------------------------------------------------------------------
+
+
+@app.get("/error")
+async def error():
+    return Response("this endpoint fails on purpose", status_code=500)

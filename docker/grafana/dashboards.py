@@ -166,8 +166,9 @@ def quantile(q, where, by=""):
 
 
 def errors(where, by=""):
-    failed = where + ', http_response_status_code=~"5.."'
-    return f"{rate(DURATION + '_count', failed, by)} / {rate(DURATION + '_count', where, by)}"
+    """0 where there are requests and no errors."""
+    failed, every = where + ', http_response_status_code=~"5.."', rate(DURATION + "_count", where, by)
+    return f"({rate(DURATION + '_count', failed, by)} or 0 * {every}) / {every}"
 
 
 def overview():

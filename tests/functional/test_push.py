@@ -284,6 +284,38 @@ def test_requests_do_not_feel_a_bad_loki(how, demo_app, make_proxy, make_place):
     assert proxy.role("proxy") == pid
 
 
+def test_requests_do_not_feel_a_bad_pyroscope(demo_app, make_proxy, make_place):
+    """Pyroscope is gone while hundreds of requests are slow: each is answered and has its line, the oldest profiles are dropped,
+    and the newest arrives when Pyroscope is back."""
+    pyroscope = make_place(status=200)
+    pyroscope.close()
+    proxy = make_proxy(demo_app, slow={"threshold": "10ms"},
+                       capture={"arm_after": "0s", "directory": "", "pyroscope": {"url": pyroscope.url, "queue_bytes": "64KiB"}})
+
+    def ask():
+        with proxy.client.keep_alive() as exchange:
+            for _ in range(40):
+                assert exchange("GET", "/await?seconds=0.02").status == 200
+
+    clients = [threading.Thread(target=ask) for _ in range(4)]
+    for client in clients:
+        client.start()
+    for client in clients:
+        client.join()
+    until(lambda: len(proxy.slow_lines()) == 160, "a line for each request")
+    back = make_place(status=200, port=pyroscope.port)
+    proxy.client.get("/blocking?seconds=0.1")
+    span = proxy.slow_line("/blocking")["span_id"]
+
+    def arrived():
+        samples = (pprof(base64.b64decode(one["samples"][0]["rawProfile"]))[0] for _, _, body in back.requests for one in body["series"])
+        return [labels["span_id"] for one in samples for *_, labels in one[:1]]
+
+    until(lambda: span in arrived(), "the newest profile", 45)
+    said = until(lambda: re.search(r"Pyroscope takes profiles again after [0-9.]+ s; (\d+) profiles were dropped", proxy.log()), "the recovery")
+    assert int(said[1]) > 50 and len(arrived()) + int(said[1]) <= 161, (said[0], len(arrived()))
+
+
 @pytest.fixture
 def small_disk(folder):
     """A file system of 1 MiB."""

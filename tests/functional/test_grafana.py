@@ -1,0 +1,215 @@
+"""docker/grafana and docker/prometheus against real traffic: every panel has something to show, every rule and link is true."""
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import threading
+import urllib.parse
+import urllib.request
+
+import pytest
+import yaml
+
+from objects import BINARY, TOP, InVain, Process, free_port, until
+
+GRAFANA, PROMETHEUS = TOP / "docker" / "grafana", TOP / "docker" / "prometheus"
+LOGQLCHECK = pathlib.Path(os.environ.get("LOGQLCHECK", BINARY.parent / "logqlcheck"))
+
+
+def skip(why):
+    print("SKIPPED:", why)
+    pytest.skip(why)
+
+
+def panels(kind):
+    """(dashboard / panel / target, panel, target) of every target that asks such a data source."""
+    for path in sorted((GRAFANA / "dashboards").glob("*.json")):
+        for panel in json.loads(path.read_text())["panels"]:
+            for target in panel.get("targets", []):
+                if target["datasource"]["type"] == kind:
+                    yield f"{path.stem} / {panel['title']} / {target['refId']}", panel, target
+
+
+def filled(expr, **values):
+    """What Grafana makes of a query before it sends it."""
+    for name, value in values.items():
+        expr = expr.replace("$" + name, value)
+    assert "$" not in expr, expr
+    return expr
+
+
+def test_rules_hold():
+    """promtool: the rules are well formed, and each alert fires when it should and not before."""
+    if shutil.which("promtool") is None:
+        skip("promtool is not here (Debian's package is prometheus)")
+    for command in (["check", "rules", "slowproxy.rules.yaml"], ["check", "config", "prometheus.yml"], ["test", "rules", "slowproxy.rules.test.yaml"]):
+        done = subprocess.run(["promtool", *command], cwd=PROMETHEUS, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    rules = [rule for group in yaml.safe_load((PROMETHEUS / "slowproxy.rules.yaml").read_text())["groups"] for rule in group["rules"]]
+    tested = (PROMETHEUS / "slowproxy.rules.test.yaml").read_text()
+    assert not [rule["alert"] for rule in rules if "alert" in rule and f"alertname: {rule['alert']}\n        exp_alerts" not in tested]
+
+
+class Prometheus(Process):
+    """Debian's, with our configuration but for what it scrapes and how often."""
+
+    def __init__(self, folder, scraped):
+        config = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
+        config["global"] = {"scrape_interval": "500ms", "evaluation_interval": "1s"}
+        config["rule_files"] = [str(PROMETHEUS / name) for name in config["rule_files"]]
+        config["scrape_configs"][0]["static_configs"] = [{"targets": [scraped]}]
+        path = pathlib.Path(folder) / "prometheus.yml"
+        path.write_text(yaml.safe_dump(config))
+        self.url = f"http://127.0.0.1:{free_port()}"
+        super().__init__("prometheus", ["prometheus", f"--config.file={path}", f"--storage.tsdb.path={folder}/tsdb", "--log.level=warn",
+                                        f"--web.listen-address={self.url[7:]}", "--enable-feature=exemplar-storage"], folder)
+
+    def ask(self, path, **parameters):
+        try:
+            with urllib.request.urlopen(f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(parameters)}", timeout=10) as answer:
+                return json.load(answer)["data"]
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"{parameters}: {error.read().decode()}") from None
+        except OSError:
+            return None
+
+    def values(self, expr):
+        """Those that are numbers."""
+        found = self.ask("query", query=expr)
+        return [one for one in (found["result"] if found else []) if one["value"][1] != "NaN"]
+
+
+def make_traffic(client, rounds=3):
+    """All that the panels speak of: fast and slow requests, errors, one that holds up others."""
+    for _ in range(rounds):
+        waiting = [threading.Thread(target=client.get, args=(path,))
+                   for path in ("/blocking?seconds=0.5", "/await?seconds=0.4", "/items/7", "/sync-sleep?seconds=0.4")]
+        for one in waiting:
+            one.start()
+        for _ in range(10):
+            client.get("/")
+        client.get("/no/such/path")
+        for one in waiting:
+            one.join()
+    client.get("/cpu?seconds=0.5")
+    client.get("/error")
+
+
+def metrics(address):
+    try:
+        with urllib.request.urlopen(f"http://{address}/metrics", timeout=5) as answer:
+            return answer.read().decode() if answer.status == 200 else ""
+    except OSError:
+        return ""
+
+
+def test_every_prometheus_panel_has_an_answer(demo_app, make_proxy, folder):
+    """Real traffic through a real backend, scraped by Debian's Prometheus: no panel, no recording rule, no variable and no link to
+    an exemplar is empty."""
+    if shutil.which("prometheus") is None:
+        skip("prometheus is not here (a package of Debian)")
+    admin = f"127.0.0.1:{free_port()}"
+    proxy = make_proxy(demo_app, admin={"listen": admin}, service="demo",
+                       logs={"loki": {"url": "http://127.0.0.1:9"}, "slow": "stdout"})
+    try:
+        until(lambda: metrics(admin), "the metrics", 3)
+    except InVain:
+        skip("this build has no /metrics yet")
+    prometheus = Prometheus(folder, admin)
+    until(lambda: prometheus.values("up == 1"), "the first scrape", 30)
+    traffic = threading.Thread(target=make_traffic, args=(proxy.client,))
+    traffic.start()
+    traffic.join()
+    proxy.slow_line("/cpu")
+    values = {"__rate_interval": "1m", "job": ".+", "instance": ".+", "service": ".+", "route": ".+"}
+    unanswered = {name: filled(target["expr"], **values) for name, _, target in panels("prometheus")}
+    assert len(unanswered) >= 20
+
+    def all_answered():
+        for name, expr in list(unanswered.items()):
+            if prometheus.values(expr):
+                del unanswered[name]
+        return not unanswered
+
+    try:
+        until(all_answered, "an answer to each panel", 30, step=0.5)
+    finally:
+        assert not unanswered, unanswered
+    for rule in yaml.safe_load((PROMETHEUS / "slowproxy.rules.yaml").read_text())["groups"][0]["rules"]:
+        until(lambda rule=rule: prometheus.values(rule["record"]), rule["record"], 30, step=0.5)
+    now = {"start": "0", "end": "4102444800"}
+    heatmap = next(target for _, panel, target in panels("prometheus") if panel["type"] == "heatmap")
+    dots = until(lambda: prometheus.ask("query_exemplars", query=filled(heatmap["expr"], **values), **now), "exemplars")
+    traces = {line["trace_id"] for line in proxy.slow_lines()}
+    assert traces & {dot["labels"].get("trace_id") for series in dots for dot in series["exemplars"]}
+    for path in (GRAFANA / "dashboards").glob("*.json"):
+        for variable in json.loads(path.read_text())["templating"]["list"]:
+            if variable["type"] == "query":
+                series, label = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["query"]).groups()
+                found = prometheus.ask("series", **{"match[]": filled(series, **values)}, **now)
+                assert [one for one in found if one.get(label)], (variable["name"], found)
+
+
+def real_slow_lines(proxy, client):
+    make_traffic(client, rounds=1)
+    until(lambda: len(proxy.slow_lines()) >= 4, "the slow lines")
+    return proxy.slow_lines()
+
+
+def test_every_loki_panel_fits_our_lines(demo_app, make_proxy, folder):
+    """Each LogQL query, parsed by Loki's own grammar and run over real slow lines, keeps lines, with every label it groups by."""
+    proxy = make_proxy(demo_app, service="demo", routes={"templates": ["/cpu", "/blocking", "/await", "/sync-sleep", "/items/{id}"]})
+    lines = real_slow_lines(proxy, proxy.client)
+    keys = {key for line in lines for key in line}
+    queries = [{"Name": name, "Expr": filled(target["expr"], service=".+", route=".+", __auto="5m", __range="1h"), "Labels": {"service_name": "demo"}}
+               for name, _, target in panels("loki")]
+    assert len(queries) >= 6
+    may_be_absent = {"blocked_by_ms", "gil_wait_ms", "queued_ms", "await_ms", "cpu_ms", "culprit_ms", "culprit_route", "culprit_function_name"}
+    for query in queries:
+        named = re.findall(r"unwrap (\w+)|\| (\w+)\s*(?:=~|!=|=)", query["Expr"]) + [(word, "") for by in re.findall(r"by \(([^)]*)\)", query["Expr"])
+                                                                                  for word in by.split(", ")]
+        missing = {first or second for first, second in named} - keys - may_be_absent
+        assert not missing, (query, missing)
+    names = {override["matcher"]["options"] for _, panel, _ in panels("loki") for override in panel["fieldConfig"]["overrides"]
+             if panel["title"] == "Slow requests"}
+    assert names <= keys | {"profile_url"}
+    if not LOGQLCHECK.exists():
+        skip("there is no logqlcheck (tests/logql/build.sh makes it): the grammar was not checked")
+    asked, given = pathlib.Path(folder) / "queries.json", pathlib.Path(folder) / "lines.txt"
+    asked.write_text(json.dumps(queries))
+    given.write_text("".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines))
+    done = subprocess.run([LOGQLCHECK, asked, given], capture_output=True, text=True)
+    results = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(results) == len(queries), done.stderr
+    for query, result in zip(queries, results):
+        assert not result.get("Error") and not result.get("Broken"), (query, result)
+        print(f"{result['Kept']:3} lines kept by {result['Name']}")
+        rare = any(f"unwrap {name}" in query["Expr"] for name in ("gil_wait_ms", "queued_ms"))
+        assert result["Kept"] or rare, (query, result)
+
+
+def test_links_lead_from_a_line(demo_app, make_proxy):
+    """The derived fields of the Loki data source find their ids in a real slow line; provisioning leaves one dollar sign."""
+    proxy = make_proxy(demo_app)
+    proxy.client.get("/blocking?seconds=0.4")
+    line = proxy.slow_line("/blocking")
+    raw = next(text for text in proxy.output().splitlines() if '"slow_request"' in text)
+    text = (GRAFANA / "provisioning" / "datasources" / "slowproxy.yaml").read_text()
+    sources = {source["uid"]: source for source in yaml.safe_load(text.replace("$$", "$"))["datasources"]}
+    assert {source["type"] for source in sources.values()} == {"prometheus", "loki", "grafana-pyroscope-datasource"}
+    for field in sources["loki"]["jsonData"]["derivedFields"]:
+        assert set(field) <= {"name", "matcherRegex", "matcherType", "url", "urlDisplayLabel", "datasourceUid", "targetBlank"}
+        found = re.search(field["matcherRegex"], raw)
+        if field["name"] == "profile":
+            assert found is None or found[1] == line["profile_url"]
+            continue
+        assert found and found[1] == line[field["name"]]
+        url = field["url"].replace("${__value.raw}", found[1])
+        if url.startswith("/explore"):
+            pane, = json.loads(urllib.parse.parse_qs(urllib.parse.urlsplit(url).query)["panes"][0]).values()
+            assert pane["datasource"] in sources and pane["queries"][0]["spanSelector"] == [line["span_id"]]
+        else:
+            assert field["datasourceUid"] in sources and line["trace_id"] in url
+    assert not re.search(r"(?<!\$)\$\{__value", text)
