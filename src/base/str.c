@@ -1,6 +1,7 @@
 /* str.c - small questions about text. */
 #include <slowproxy/base/str.h>
 
+#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -130,32 +131,70 @@ size_t utf8_sequence(const unsigned char *p, size_t left)
 	return len;
 }
 
+#define EACH_BYTE(value) (UINT64_C(0x0101010101010101) * (value))
+
+/* Four bytes, eight digits: each nibble in a byte of its own, then all become digits at once. */
+static uint64_t hex_of_four(const uint8_t *bytes)
+{
+	uint32_t four;
+	memcpy(&four, bytes, sizeof four);
+	uint64_t x = le32toh(four);
+	x = (x | x << 16) & UINT64_C(0x0000ffff0000ffff);
+	x = (x | x << 8) & UINT64_C(0x00ff00ff00ff00ff);
+	x = (x >> 4 | x << 8) & EACH_BYTE(0x0f);
+	uint64_t letters = (x + EACH_BYTE(6)) >> 4 & EACH_BYTE(1);
+	return htole64(x + EACH_BYTE('0') + letters * ('a' - '0' - 10));
+}
+
 void str_hex(char *out, const uint8_t *bytes, size_t len)
 {
 	static const char digits[] = "0123456789abcdef";
-	for (size_t i = 0; i < len; i++) {
+	size_t i = 0;
+	for (; len - i >= 4; i += 4) {
+		uint64_t eight = hex_of_four(bytes + i);
+		memcpy(out + 2 * i, &eight, sizeof eight);
+	}
+	for (; i < len; i++) {
 		out[2 * i] = digits[bytes[i] >> 4];
 		out[2 * i + 1] = digits[bytes[i] & 15];
 	}
 	out[2 * len] = '\0';
 }
 
+/* xoshiro256++ (Blackman and Vigna, public domain), one for each thread, begun from the kernel's random bytes. */
+static uint64_t rotate_left(uint64_t x, unsigned by)
+{
+	return x << by | x >> (64 - by);
+}
+
+static uint64_t random_next(uint64_t s[4])
+{
+	uint64_t result = rotate_left(s[0] + s[3], 23) + s[0], shifted = s[1] << 17;
+	s[2] ^= s[0];
+	s[3] ^= s[1];
+	s[1] ^= s[2];
+	s[0] ^= s[3];
+	s[2] ^= shifted;
+	s[3] = rotate_left(s[3], 45);
+	return result;
+}
+
 void random_bytes(void *out, size_t len)
 {
-	static _Thread_local uint8_t pool[512];
-	static _Thread_local size_t left;
+	static _Thread_local uint64_t state[4];
+	static _Thread_local bool begun;
 	uint8_t *to = out;
 
-	while (len != 0) {
-		if (left == 0) {
-			if (getrandom(pool, sizeof pool, 0) != (ssize_t)sizeof pool)
-				abort();
-			left = sizeof pool;
-		}
-		size_t n = MIN(len, left);
-		memcpy(to, pool + sizeof pool - left, n);
-		to += n;
-		len -= n;
-		left -= n;
+	if (!begun && getrandom(state, sizeof state, 0) != (ssize_t)sizeof state)
+		abort();
+	begun = true;
+	uint64_t word;
+	for (; len >= sizeof word; to += sizeof word, len -= sizeof word) {
+		word = random_next(state);
+		memcpy(to, &word, sizeof word);
+	}
+	if (len != 0) {
+		word = random_next(state);
+		memcpy(to, &word, len);
 	}
 }

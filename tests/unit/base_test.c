@@ -219,9 +219,11 @@ static void utf8_is_checked(void **state)
 static void hex_is_written(void **state)
 {
 	(void)state;
-	char out[9];
+	char out[19];
 	str_hex(out, (const uint8_t[]){ 0x00, 0x9f, 0xff, 0x10 }, 4);
 	assert_string_equal(out, "009fff10");
+	str_hex(out, (const uint8_t[]){ 0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 0xa9 }, 9);
+	assert_string_equal(out, "0123456789abcdefa9");
 	str_hex(out, NULL, 0);
 	assert_string_equal(out, "");
 }

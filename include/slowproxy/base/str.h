@@ -32,7 +32,7 @@ size_t utf8_sequence(const unsigned char *p, size_t left);
 /* Writes 2 * len lower-case hex digits and a NUL. */
 void str_hex(char *out, const uint8_t *bytes, size_t len);
 
-/* Fills with random bytes from getrandom(2), a few hundred at a time. One pool per thread. */
+/* Fills with random bytes for ids that nobody else has: quick, and begun from getrandom(2); not for secrets. */
 void random_bytes(void *out, size_t len);
 
 #endif
