@@ -2,7 +2,7 @@
  *
  * A loop belongs to one thread; everything made on it is used by that thread only, but for loop_post.
  * A stream is a non-blocking socket: its read event stays armed for the connection's life, writes are tried at once and
- * only wait for writability when the kernel's buffer is full. Instants are taken by the caller at the call itself.
+ * only wait for writability when the kernel's buffer is full. Instants are those after the call itself (loop_now_ns).
  */
 #ifndef SLOWPROXY_NET_H
 #define SLOWPROXY_NET_H
@@ -26,6 +26,9 @@ void loop_run(struct loop *l); /* until loop_stop */
 void loop_stop(struct loop *l);
 /* Runs call(context) on the loop's own thread, soon. The only function another thread may call. */
 void loop_post(struct loop *l, void (*call)(void *context), void *context);
+/* CLOCK_MONOTONIC, read when it is first asked for after the loop called somebody or a stream was read or written: what is done
+ * in between is quick, and happens at one instant. Outside loop_run, always read. */
+uint64_t loop_now_ns(struct loop *l);
 /* Frees at the end of this turn of the loop: nobody up the call chain holds a dangling pointer meanwhile. */
 void loop_defer_free(struct loop *l, void *memory, void (*free_it)(void *memory));
 

@@ -153,9 +153,9 @@ struct record {
 	void *armed; /* capture's own; NULL when it has none */
 };
 
-/* Zeroed but for id, upstream_fd and began_wall_ns/BEGIN, which are now. Kept on a small per-thread list when freed, so a
+/* Zeroed but for id, upstream_fd, BEGIN and began_wall_ns, which is now, as begin_ns should be. Kept on a small per-thread list when freed, so a
  * steady loop allocates nothing. May be freed by another thread than made it. */
-struct record *record_new(void);
+struct record *record_new(uint64_t begin_ns);
 void record_free(struct record *r);
 /* Gives back the freed records that the calling thread keeps. Before a thread ends. */
 void record_thread_end(void);

@@ -54,6 +54,7 @@ static void on_connected(evutil_socket_t fd, short what, void *context)
 	int error = 0;
 	socklen_t len = sizeof error;
 	(void)what;
+	loop_time_passed(c->loop);
 	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0)
 		error = errno;
 	connector_finish(c, error);

@@ -79,6 +79,7 @@ static void accept_some(struct listener *li, int at_most)
 			li->fd, (struct sockaddr *)&peer.storage, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd >= 0) {
 			li->out_of_fds = false;
+			loop_time_passed(li->loop);
 			li->accepted(li->context, fd, &peer);
 			continue;
 		}

@@ -16,6 +16,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <slowproxy/base/clock.h>
+
 struct posted {
 	void (*call)(void *context);
 	void *context;
@@ -34,7 +36,8 @@ struct dead {
 struct loop {
 	struct event_base *base;
 	struct timers *timers;
-	bool stopping;
+	bool running, stopping;
+	uint64_t now_ns; /* 0: to be read when it is asked for */
 
 	struct dead *dead; /* freed at the end of the turn */
 	size_t dead_count, dead_capacity;
@@ -67,8 +70,10 @@ static void posts_run(evutil_socket_t fd, short what, void *context)
 	l->waiting = l->taken;
 	l->waiting.count = 0;
 	pthread_mutex_unlock(&l->lock);
-	for (size_t i = 0; i < now.count; i++)
+	for (size_t i = 0; i < now.count; i++) {
+		loop_time_passed(l);
 		now.items[i].call(now.items[i].context);
+	}
 	l->taken = now;
 }
 
@@ -120,16 +125,29 @@ void loop_free(struct loop *l)
 
 void loop_run(struct loop *l)
 {
+	l->running = true;
 	while (!l->stopping) {
 		event_base_loop(l->base, EVLOOP_ONCE);
 		dead_free(l);
 	}
-	l->stopping = false;
+	l->running = l->stopping = false;
 }
 
 void loop_stop(struct loop *l)
 {
 	l->stopping = true;
+}
+
+uint64_t loop_now_ns(struct loop *l)
+{
+	if (l->now_ns == 0 || !l->running)
+		l->now_ns = clock_now_ns();
+	return l->now_ns;
+}
+
+void loop_time_passed(struct loop *l)
+{
+	l->now_ns = 0;
 }
 
 void loop_post(struct loop *l, void (*call)(void *context), void *context)

@@ -8,6 +8,8 @@
 #include <slowproxy/net.h>
 
 struct event_base *loop_base(struct loop *l);
+/* The instant that loop_now_ns gave is over: said before each call out of this room, and after each system call that moves bytes. */
+void loop_time_passed(struct loop *l);
 
 /* timer.c: the loop's timers, all behind one event. */
 struct timers;

@@ -38,6 +38,7 @@ static void on_quiet(evutil_socket_t fd, short what, void *context)
 {
 	struct stream *s = context;
 	(void)what;
+	loop_time_passed(s->loop);
 	if (s->paused && !s->hangup_told && peer_hung_up(fd)) {
 		s->hangup_told = true;
 		if (s->events->hangup != NULL)
@@ -62,6 +63,7 @@ static void on_readable(evutil_socket_t fd, short what, void *context)
 {
 	struct stream *s = context;
 	(void)fd, (void)what;
+	loop_time_passed(s->loop);
 	if (s->paused)
 		arm_quiet(s);
 	else
@@ -72,6 +74,7 @@ static void on_writable(evutil_socket_t fd, short what, void *context)
 {
 	struct stream *s = context;
 	(void)fd, (void)what;
+	loop_time_passed(s->loop);
 	s->events->writable(s->context);
 }
 
@@ -139,6 +142,7 @@ enum io_result stream_read(struct stream *s, void *to, size_t len, size_t *got)
 	do
 		n = recv(s->fd, to, len, 0);
 	while (n < 0 && errno == EINTR);
+	loop_time_passed(s->loop);
 	if (n < 0)
 		return io_failed(s);
 	*got = (size_t)n;
@@ -153,6 +157,7 @@ enum io_result stream_write(struct stream *s, const struct iovec *parts, int cou
 	do
 		n = sendmsg(s->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 	while (n < 0 && errno == EINTR);
+	loop_time_passed(s->loop);
 	if (n < 0)
 		return io_failed(s);
 	*written = (size_t)n;

@@ -64,6 +64,7 @@ static void timers_fire(evutil_socket_t fd, short what, void *context)
 	all->armed_for_ns = 1; /* nobody needs to arm while we are at it */
 	while ((t = timers_first(all)) != NULL && t->deadline_ns <= now_ns) {
 		list_remove(&t->node);
+		loop_time_passed(t->loop);
 		t->fire(t->context); /* may start, stop or free any timer */
 	}
 	all->armed_for_ns = 0;
@@ -115,7 +116,7 @@ void timer_clear(struct timer *t)
 void timer_start(struct timer *t, uint64_t delay_ns)
 {
 	struct timers *all = loop_timers(t->loop);
-	uint64_t now_ns = clock_now_ns();
+	uint64_t now_ns = loop_now_ns(t->loop);
 	list_remove(&t->node);
 	t->deadline_ns = now_ns + delay_ns;
 

@@ -14,6 +14,7 @@ static void watch_ready(evutil_socket_t fd, short what, void *context)
 {
 	struct watch *w = context;
 	(void)fd, (void)what;
+	loop_time_passed(w->loop);
 	w->ready(w->context);
 }
 

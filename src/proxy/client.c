@@ -106,13 +106,13 @@ static void client_refuse(struct client *c, uint16_t status, const char *sentenc
 	struct buf answer = { 0 };
 	char request_id[33];
 	size_t written;
-	uint64_t began_ns = c->begin_ns ? c->begin_ns : clock_now_ns();
+	uint64_t began_ns = c->begin_ns ? c->begin_ns : loop_now_ns(p->loop);
 
 	request_id_new(request_id);
 	proxy_count(p, outcome);
 	log_debug("client %s refused with %u: %s", c->address, status, sentence);
 	http_write_error(&answer, status, outcomes[outcome].name, sentence, request_id,
-		heads_extra_refused(p, clock_now_ns() - began_ns, request_id, status), true, false,
+		heads_extra_refused(p, loop_now_ns(p->loop) - began_ns, request_id, status), true, false,
 		p->config->error_body == CONFIG_ERROR_PLAIN);
 	struct iovec part = { answer.data, answer.len };
 	if (stream_write(c->stream, &part, 1, &written) == IO_OK)
@@ -202,7 +202,7 @@ static bool client_parse_step(struct client *c)
 	struct slice body;
 	size_t used;
 	if (c->begin_ns == 0)
-		c->begin_ns = clock_now_ns();
+		c->begin_ns = loop_now_ns(p->loop);
 	enum http_event e = http_read(
 		c->reader, input_at(&c->input), input_len(&c->input), &used, &p->request_head, &body);
 	switch (e) {
@@ -319,7 +319,7 @@ void client_exchange_over(struct client *c, bool keep, bool linger)
 /* A request that is on its way already is served: only a connection that has been at rest for a while is closed at once. */
 void client_drain(struct client *c)
 {
-	uint64_t rested_ns = c->rest_ns != 0 ? clock_now_ns() - c->rest_ns : 0;
+	uint64_t rested_ns = c->rest_ns != 0 ? loop_now_ns(c->proxy->loop) - c->rest_ns : 0;
 	if (c->state == CLIENT_IDLE)
 		client_readable(c);
 	if (c->state != CLIENT_IDLE)

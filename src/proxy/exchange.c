@@ -15,7 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <slowproxy/base/clock.h>
 #include <slowproxy/base/log.h>
 
 enum { RESTING_MAX = 64 };
@@ -51,7 +50,7 @@ static const struct exchange_state_row {
 
 void exchange_mark(struct exchange *x, enum mark mark)
 {
-	x->record->timeline.at[mark] = clock_now_ns();
+	x->record->timeline.at[mark] = loop_now_ns(x->proxy->loop);
 }
 
 /* Whose turn it is: the backend's to take what we have, or the client's to send more. */
@@ -245,7 +244,7 @@ void exchange_begin(struct client *c, const struct http_head *head)
 	struct exchange *x = exchange_new(c, head);
 	struct proxy *p = x->proxy;
 
-	x->record = record_new();
+	x->record = record_new(loop_now_ns(p->loop));
 	heads_begin_record(x, head);
 	exchange_enter(x, X_BEGUN);
 	bool full = p->counters.queued != 0; /* then it stands behind those */

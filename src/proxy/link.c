@@ -25,7 +25,7 @@ enum { VOTES_ENOUGH = 3 };
  * idle after the last vote has a vote. */
 static void upstream_learn(struct upstream *u, const struct link *link)
 {
-	uint64_t now_ns = clock_now_ns(), age_ns = now_ns - link->idle_since_ns;
+	uint64_t now_ns = loop_now_ns(link->proxy->loop), age_ns = now_ns - link->idle_since_ns;
 	uint64_t apart_ns = age_ns > u->guess_ns ? age_ns - u->guess_ns : u->guess_ns - age_ns;
 	if (u->closes_after_ns != 0 || link->idle_since_ns < u->guessed_at_ns)
 		return;
@@ -151,7 +151,7 @@ void link_give_back(struct link *link)
 	}
 	link->sent_bytes += link->sending_bytes;
 	link->sending_bytes = 0;
-	link->idle_since_ns = clock_now_ns();
+	link->idle_since_ns = loop_now_ns(p->loop);
 	stream_pause_read(link->stream, false);
 	stream_want_writable(link->stream, false);
 	list_push_front(&link->upstream->idle, &link->node);
@@ -164,7 +164,7 @@ void link_give_back(struct link *link)
 
 static bool link_still_open(const struct link *link)
 {
-	uint64_t age_ns = clock_now_ns() - link->idle_since_ns;
+	uint64_t age_ns = loop_now_ns(link->proxy->loop) - link->idle_since_ns;
 	uint64_t limit_ns = idle_limit_ns(link->upstream, 0);
 	char byte;
 	if (limit_ns != 0 && age_ns >= limit_ns)

@@ -81,7 +81,7 @@ static void upstream_resolve(void *context)
 	struct upstream *u = context;
 	if (u->lookup != NULL)
 		return;
-	u->looked_up_at_ns = clock_now_ns();
+	u->looked_up_at_ns = loop_now_ns(u->proxy->loop);
 	u->lookup = lookup_new(u->proxy->loop, u->address->host, u->address->port, upstream_resolved, u);
 	if (u->lookup == NULL)
 		upstream_resolve_later(u);
@@ -150,7 +150,7 @@ void upstream_connected(struct upstream *u)
 
 void upstream_failed(struct upstream *u, const char *reason)
 {
-	uint64_t now_ns = clock_now_ns();
+	uint64_t now_ns = loop_now_ns(u->proxy->loop);
 	if (u->failures++ == 0 && u->proxy->upstream_count > 1)
 		log_warn("upstream %s: %s; the others are asked in its place", u->text, reason);
 	u->shunned_until_ns = now_ns + shun_ns(u);
@@ -183,7 +183,7 @@ static bool has_room(const struct upstream *u)
 struct upstream *upstream_pick(struct proxy *p, uint64_t tried, bool *full)
 {
 	struct upstream *best = NULL;
-	uint64_t now_ns = p->upstream_count > 1 ? clock_now_ns() : 0;
+	uint64_t now_ns = loop_now_ns(p->loop);
 	bool fine_one_full = false;
 	*full = false;
 	for (size_t i = 0; i < p->upstream_count; i++) {

@@ -158,7 +158,7 @@ static uint64_t id_new(void)
 	return ++next_id;
 }
 
-struct record *record_new(void)
+struct record *record_new(uint64_t begin_ns)
 {
 	struct record *r;
 	if (resting_count != 0) {
@@ -172,7 +172,7 @@ struct record *record_new(void)
 	r->id = id_new();
 	r->upstream_fd = -1;
 	r->began_wall_ns = clock_wall_ns();
-	r->timeline.at[MARK_BEGIN] = clock_now_ns();
+	r->timeline.at[MARK_BEGIN] = begin_ns;
 	return r;
 }
 

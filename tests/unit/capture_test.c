@@ -278,7 +278,7 @@ static void stage_end(struct stage *s)
 /* A request that is at the backend since now. */
 static struct record *request(struct stage *s, uint64_t threshold_ns)
 {
-	struct record *r = record_new();
+	struct record *r = record_new(clock_now_ns());
 	uint64_t now = clock_now_ns();
 	r->threshold_ns = threshold_ns;
 	r->upstream_fd = s->upstream[0];

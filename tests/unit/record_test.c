@@ -232,7 +232,7 @@ static void records_are_reused_clean(void **state)
 	uint64_t last_id = 0;
 	for (int round = 0; round < 3; round++) {
 		for (int i = 0; i < MANY; i++) {
-			records[i] = record_new();
+			records[i] = record_new(clock_now_ns());
 			assert_clean(records[i]);
 			assert_int_not_equal(records[i]->id, last_id);
 			last_id = records[i]->id;
@@ -250,9 +250,9 @@ static void records_are_reused_clean(void **state)
 static void a_freed_record_is_the_next_one(void **state)
 {
 	(void)state;
-	struct record *first = record_new();
+	struct record *first = record_new(clock_now_ns());
 	record_free(first);
-	struct record *second = record_new();
+	struct record *second = record_new(clock_now_ns());
 	assert_ptr_equal(first, second);
 	record_free(second);
 }
@@ -260,7 +260,7 @@ static void a_freed_record_is_the_next_one(void **state)
 static void *free_and_make(void *record)
 {
 	record_free(record);
-	struct record *r = record_new();
+	struct record *r = record_new(clock_now_ns());
 	uint64_t *id = malloc(sizeof *id);
 	*id = r->id;
 	record_free(r);
@@ -273,7 +273,7 @@ static void records_cross_threads(void **state)
 	(void)state;
 	pthread_t thread;
 	void *id;
-	struct record *r = record_new();
+	struct record *r = record_new(clock_now_ns());
 	uint64_t own = r->id;
 	assert_int_equal(pthread_create(&thread, NULL, free_and_make, r), 0);
 	assert_int_equal(pthread_join(thread, &id), 0);
@@ -285,7 +285,7 @@ static void records_cross_threads(void **state)
 static void a_running_copy_stands_alone(void **state)
 {
 	(void)state;
-	struct record *r = record_new();
+	struct record *r = record_new(clock_now_ns());
 	struct list l;
 	list_init(&l);
 	list_push_back(&l, &r->node);
@@ -311,7 +311,7 @@ static void a_running_copy_stands_alone(void **state)
 static void slow_is_at_least_the_threshold(void **state)
 {
 	(void)state;
-	struct record *r = record_new();
+	struct record *r = record_new(clock_now_ns());
 	r->timeline.at[MARK_END] = r->timeline.at[MARK_BEGIN] + 500;
 	static const struct {
 		uint64_t threshold;

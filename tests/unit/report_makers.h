@@ -36,7 +36,7 @@ static inline struct record *record_make(void)
 		[MARK_RESPONSE_END] = 1522500,
 		[MARK_END] = 1532114,
 	};
-	struct record *r = record_new();
+	struct record *r = record_new(clock_now_ns());
 	for (enum mark m = 0; m < MARK_COUNT; m++)
 		r->timeline.at[m] = 1000 * NS_PER_S + at_us[m] * NS_PER_US;
 	r->began_wall_ns = UINT64_C(1795332234123456789);
