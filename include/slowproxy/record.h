@@ -101,7 +101,6 @@ struct capture_other {
 
 struct capture_result {
 	enum capture_status status;
-	char reason[256];          /* a sentence; "" when status says it all */
 	int32_t worker_pid;        /* in our pid namespace; 0 unknown */
 	char worker_python[32];    /* "3.11.2" */
 	char worker_server[32];    /* "uvicorn", "gunicorn"; "" unknown */
@@ -115,6 +114,7 @@ struct capture_result {
 	uint64_t armed_ns;            /* looks were possible from here on */
 	struct capture_other *others; /* owned; those that held event loops, the longest first */
 	size_t other_count;
+	char reason[256]; /* a sentence; "" when status says it all */
 };
 
 enum {
@@ -128,29 +128,30 @@ struct record {
 	struct timeline timeline;
 	uint64_t began_wall_ns;
 	uint64_t threshold_ns; /* 0: this exchange cannot be slow */
-
-	char request_id[129];
-	char trace_id[33], span_id[17];
-	char method[32];
-	char path[RECORD_PATH_BYTES]; /* raw, without the query */
 	bool path_cut;
 	uint8_t http_minor;
 	uint16_t status; /* sent to the client; 0: none */
-	char client_address[RECORD_ADDRESS_BYTES];
-	char upstream_address[RECORD_ADDRESS_BYTES];
 	bool upstream_reused;
 	uint64_t request_bytes;  /* body bytes read from the client */
 	uint64_t response_bytes; /* body bytes written to the client */
 	enum outcome outcome;
-	char reason[128]; /* of an outcome other than ok: "connect: Connection refused" */
 
 	/* The upstream socket while the exchange holds one, else -1. Lent to the observer for getsockname(2) and its like between
 	 * began and ended; never read, written, kept or closed by it. */
 	int upstream_fd;
 
 	bool still_running; /* the line is written while the request runs: event = slow_request_running */
+	void *armed;        /* capture's own; NULL when it has none */
 	struct capture_result capture;
-	void *armed; /* capture's own; NULL when it has none */
+
+	/* Texts come last: a record that serves again has its texts emptied, not cleared to the last byte. */
+	char request_id[129];
+	char trace_id[33], span_id[17];
+	char method[32];
+	char client_address[RECORD_ADDRESS_BYTES];
+	char upstream_address[RECORD_ADDRESS_BYTES];
+	char reason[128];             /* of an outcome other than ok: "connect: Connection refused" */
+	char path[RECORD_PATH_BYTES]; /* raw, without the query */
 };
 
 /* Zeroed but for id, upstream_fd, BEGIN and began_wall_ns, which is now, as begin_ns should be. Kept on a small per-thread list when freed, so a

@@ -292,7 +292,8 @@ void trust_init(struct trust *t, const struct config *config);
 void trust_clear(struct trust *t);
 /* peer: the IP address, "" for the peer of a unix socket. */
 bool trust_peer(const struct trust *t, const char *peer);
-/* Into out: the last address in the list that none of the trusted has, or the first of all; the peer's where there is none. */
+/* Into out: the last address in the list that none of the trusted has, or the first of all; the peer's where there is none.
+ * For a peer that is trusted; of any other there is no list. */
 void trust_client_address(
 	const struct trust *t, struct slice forwarded_for, const char *peer, char *out, size_t out_bytes);
 

@@ -158,14 +158,21 @@ static uint64_t id_new(void)
 	return ++next_id;
 }
 
+/* What is three kilobytes of texts need not be touched to be empty. */
+static void forget(struct record *r)
+{
+	memset(r, 0, offsetof(struct record, capture.reason));
+	r->capture.reason[0] = '\0';
+	r->request_id[0] = r->trace_id[0] = r->span_id[0] = r->method[0] = '\0';
+	r->client_address[0] = r->upstream_address[0] = r->reason[0] = r->path[0] = '\0';
+}
+
 struct record *record_new(uint64_t begin_ns)
 {
 	struct record *r;
 	if (resting_count != 0) {
 		r = resting[--resting_count];
-		memset(r, 0, offsetof(struct record, path) + 1);
-		memset(r->path + RECORD_PATH_BYTES, 0,
-			sizeof *r - offsetof(struct record, path) - RECORD_PATH_BYTES);
+		forget(r);
 	} else {
 		r = xcalloc(1, sizeof *r);
 	}
