@@ -149,16 +149,16 @@ static uint64_t hex_of_four(const uint8_t *bytes)
 void str_hex(char *out, const uint8_t *bytes, size_t len)
 {
 	static const char digits[] = "0123456789abcdef";
-	size_t i = 0;
-	for (; len - i >= 4; i += 4) {
-		uint64_t eight = hex_of_four(bytes + i);
-		memcpy(out + 2 * i, &eight, sizeof eight);
+	const uint8_t *end = bytes + len;
+	for (; end - bytes >= 4; bytes += 4, out += 8) {
+		uint64_t eight = hex_of_four(bytes);
+		memcpy(out, &eight, sizeof eight);
 	}
-	for (; i < len; i++) {
-		out[2 * i] = digits[bytes[i] >> 4];
-		out[2 * i + 1] = digits[bytes[i] & 15];
+	for (; bytes < end; bytes++) {
+		*out++ = digits[*bytes >> 4];
+		*out++ = digits[*bytes & 15];
 	}
-	out[2 * len] = '\0';
+	*out = '\0';
 }
 
 /* xoshiro256++ (Blackman and Vigna, public domain), one for each thread, begun from the kernel's random bytes. */
