@@ -190,6 +190,27 @@ def test_every_loki_panel_fits_our_lines(demo_app, make_proxy, folder):
         assert result["Kept"] or rare, (query, result)
 
 
+def test_alloy_names_what_our_lines_have(demo_app, make_proxy):
+    """Every value that the Alloy configuration takes out of a line is in the slow line, the access line and, but for the ids, in
+    the program's own lines; what it makes a label is bounded; its braces are closed."""
+    proxy = make_proxy(demo_app, logs={"access": "stdout"})
+    proxy.client.get("/blocking?seconds=0.4")
+    lines = until(lambda: len(proxy.lines()) >= 2 and proxy.lines(), "the slow line and the access line")
+    own = json.loads(proxy.errors().splitlines()[0])
+    text = re.sub(r"//.*", "", (TOP / "docker" / "alloy" / "config.alloy").read_text().replace("://", ":"))
+    assert text.count("{") == text.count("}") > 10
+
+    def names(stage):
+        block = re.search(stage + r" \{[^{}]*\{([^{}]*)\}", text)[1]
+        return set(re.findall(r"(\w+)\s*=", block))
+
+    taken, labels, metadata = names(r"stage\.json"), names(r"stage\.labels"), names(r"stage\.structured_metadata")
+    assert labels == {"service_name", "level"} and metadata == {"trace_id", "span_id"} and labels | metadata < taken
+    for line in lines:
+        assert taken <= set(line), taken - set(line)
+    assert taken - metadata <= set(own)
+
+
 def test_links_lead_from_a_line(demo_app, make_proxy):
     """The derived fields of the Loki data source find their ids in a real slow line; provisioning leaves one dollar sign."""
     proxy = make_proxy(demo_app)
