@@ -11,6 +11,7 @@
 #include "options.h"
 #include "record.h"
 #include "roles.h"
+#include "top.h"
 
 extern char **environ;
 
@@ -40,6 +41,8 @@ static int command_run(struct options *options, char **argv)
 		return dump_main(options->rest_count, options->rest);
 	case COMMAND_RECORD:
 		return record_main(options->rest_count, options->rest);
+	case COMMAND_TOP:
+		return top_main(options->rest_count, options->rest);
 	case COMMAND_DOCTOR:
 		return doctor_main(options);
 	case COMMAND_SCHEMA:

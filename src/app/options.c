@@ -15,12 +15,12 @@ static const struct {
 } subcommands[] = {
 	{ "dump", COMMAND_DUMP, "stacks of every thread and every asyncio task of a process, now" },
 	{ "record", COMMAND_RECORD, "where the time of a process goes: flame graph and other formats" },
+	{ "top", COMMAND_TOP, "live table of the functions and lines a process spends its time in" },
 	{ "doctor", COMMAND_DOCTOR,
 		"what this machine or container allows, what is missing, and the lines that add it" },
 	{ "schema", COMMAND_SCHEMA, "JSON Schema of proxy.yaml" },
 	{ "example", COMMAND_EXAMPLE, "an example proxy.yaml with every key" },
 	{ "reference", COMMAND_REFERENCE, "all keys explained, as Markdown" },
-	{ "top", COMMAND_UNUSABLE, NULL },
 	{ "healthcheck", COMMAND_UNUSABLE, NULL },
 	{ "completions", COMMAND_UNUSABLE, NULL },
 };

@@ -127,14 +127,6 @@ static void look(struct record_run *r)
 	r->target_changed = !r->target_ended && now - r->seen_ns > absent_ns;
 }
 
-static uint64_t errors_of(const struct recordings *all)
-{
-	uint64_t errors = all->failed_looks;
-	for (size_t i = 0; i < all->count; i++)
-		errors += all->all[i]->failed_looks;
-	return errors;
-}
-
 static void progress(struct record_run *r, uint64_t now_ns)
 {
 	if (now_ns < r->progress_ns || !isatty(STDERR_FILENO))
@@ -146,7 +138,7 @@ static void progress(struct record_run *r, uint64_t now_ns)
 	r->progress_ns = now_ns + progress_every_ns;
 	fprintf(stderr, "\rslowproxy> %.1f s, Samples: %zu Errors: %llu%s ",
 		(double)(now_ns - r->begin_ns) / (double)NS_PER_S, r->recordings.profile->sample_count,
-		(unsigned long long)errors_of(&r->recordings),
+		(unsigned long long)recordings_activity(&r->recordings).errors,
 		r->recordings.count == 0 ? " (no Python there)" : "");
 }
 

@@ -225,6 +225,18 @@ static void check_codes(struct recording *r, uint64_t now_ns)
 	r->checked_ns = now_ns;
 }
 
+static void note_activity(struct activity *a, const struct py_sample *s)
+{
+	bool held = false;
+	for (size_t i = 0; i < s->thread_count; i++) {
+		held |= s->threads[i].holds_gil;
+		a->active += s->threads[i].state == PY_STATE_RUNNING;
+	}
+	a->looks++;
+	a->gil += held;
+	a->threads = (unsigned)s->thread_count;
+}
+
 enum py_result recording_look(struct recording *r)
 {
 	struct py_wants wants = { .states = true,
@@ -242,6 +254,7 @@ enum py_result recording_look(struct recording *r)
 		return result;
 	}
 	r->degraded += sample.unreadable;
+	note_activity(&r->activity, &sample);
 	for (size_t i = 0; i < sample.thread_count; i++)
 		if (thread_wanted(&r->wants, &sample.threads[i]))
 			take_thread(r, &sample.threads[i], sample.at_ns);

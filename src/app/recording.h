@@ -20,6 +20,15 @@ struct recording_wants {
 	bool full_filenames; /* else from the package on: "fastapi/routing.py" */
 };
 
+/* Sums over all looks, but for threads and errors. */
+struct activity {
+	uint64_t looks;
+	uint64_t gil;    /* looks in which a thread held the GIL */
+	uint64_t active; /* threads that ran, over all looks */
+	uint64_t errors;
+	unsigned threads; /* in the last look */
+};
+
 struct recording {
 	struct profile *profile;   /* lent: several processes may share one */
 	struct py_process *python; /* owned */
@@ -28,7 +37,8 @@ struct recording {
 	struct recording_wants wants;
 	uint64_t period_ns;
 	uint64_t looks, failed_looks;
-	uint64_t degraded; /* threads and tasks of good looks that could not be read whole */
+	struct activity activity; /* its looks are the good ones */
+	uint64_t degraded;        /* threads and tasks of good looks that could not be read whole */
 	uint64_t
 		replaced; /* samples in which a frame was withdrawn: its code object was replaced meanwhile */
 	struct map frames;    /* code id and line -> frame of the profile */

@@ -75,6 +75,23 @@ static void totals_add(struct recordings *r, const struct recording *one)
 	r->failed_looks += one->failed_looks;
 	r->degraded += one->degraded;
 	r->replaced += one->replaced;
+	r->ended.gil += one->activity.gil;
+	r->ended.active += one->activity.active;
+}
+
+struct activity recordings_activity(const struct recordings *r)
+{
+	struct activity sum = r->ended;
+	sum.errors = r->failed_looks;
+	sum.looks = r->rounds;
+	for (size_t i = 0; i < r->count; i++) {
+		const struct recording *one = r->all[i];
+		sum.gil += one->activity.gil;
+		sum.active += one->activity.active;
+		sum.threads += one->activity.threads;
+		sum.errors += one->failed_looks;
+	}
+	return sum;
 }
 
 static void drop(struct recordings *r, size_t at)
@@ -148,6 +165,7 @@ void recordings_search(struct recordings *r, uint64_t now_ns)
 enum py_result recordings_look(struct recordings *r)
 {
 	enum py_result worst = PY_OK;
+	r->rounds += r->count > 0;
 	for (size_t i = r->count; i-- > 0;) {
 		pid_t pid = r->all[i]->pid;
 		enum py_result result = recording_look(r->all[i]);

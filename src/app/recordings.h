@@ -22,7 +22,9 @@ struct recordings {
 	uint64_t searched_ns;
 	char version[24];                                 /* of the first Python */
 	size_t processes;                                 /* Pythons looked at so far */
-	uint64_t looks, failed_looks, degraded, replaced; /* of all, also of those that ended */
+	uint64_t looks, failed_looks, degraded, replaced; /* of those that ended */
+	struct activity ended;
+	uint64_t rounds; /* looks at all of them */
 };
 
 void recordings_init(struct recordings *r, pid_t root, bool follow, const struct recording_wants *wants,
@@ -31,6 +33,8 @@ void recordings_init(struct recordings *r, pid_t root, bool follow, const struct
 void recordings_add(struct recordings *r, struct py_process *python);
 /* One look at each. PY_NO_PROCESS: there is none left. */
 MUST_CHECK enum py_result recordings_look(struct recordings *r);
+/* What they do, all together: a look is one at all of them. */
+struct activity recordings_activity(const struct recordings *r);
 /* Looks for descendants that are new, and opens those that are Python. */
 void recordings_search(struct recordings *r, uint64_t now_ns);
 /* The last word: checks what is not proven yet. */
