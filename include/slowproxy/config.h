@@ -126,6 +126,10 @@ struct config {
 	} admin;
 
 	struct {
+		uint32_t max_routes;
+	} metrics;
+
+	struct {
 		uint64_t header_bytes;
 		uint64_t request_line_bytes;
 		uint32_t headers;
@@ -188,9 +192,11 @@ enum log_form config_log_form(enum config_log_format format, int fd);
 
 void config_print_effective(
 	const struct config *c, FILE *out); /* -T: YAML, each value with its origin as a comment */
-void config_print_schema(FILE *out);        /* JSON Schema of proxy.yaml */
-void config_print_example(FILE *out);       /* proxy.example.yaml */
-void config_print_reference(FILE *out);     /* Markdown */
+void config_write_json(
+	const struct config *c, struct buf *out); /* {"slow.threshold": {value, origin}, ...} */
+void config_print_schema(FILE *out);              /* JSON Schema of proxy.yaml */
+void config_print_example(FILE *out);             /* proxy.example.yaml */
+void config_print_reference(FILE *out);           /* Markdown */
 
 /* "500ms" "1.5s" "2m" -> ns; "64KiB" "10MB" -> bytes. false: *why is a sentence (static). */
 bool config_parse_duration(const char *text, uint64_t *ns, const char **why);

@@ -158,8 +158,13 @@ void profile_write_gecko(const struct profile *p, const struct profile_view *vie
 void profile_write_pstats(const struct profile *p, const struct profile_view *view, struct buf *out);
 /* For pprof and Pyroscope, gzipped; two values, samples and wall time. */
 void profile_write_pprof(const struct profile *p, const struct profile_view *view, struct buf *out);
+/* For Grafana's flame graph panel: a JSON array of {level, value, self, label}, depth-first, times in ns. */
+void profile_write_rows(const struct profile *p, const struct profile_view *view, struct buf *out);
 /* One self-contained page, no network, works from file://: flame graph and timeline with search, zoom and details, facts on
  * top. The page holds every sample; view->idle and view->lanes only set its switches. */
 void profile_write_html(const struct profile *p, const struct profile_view *view, struct buf *out);
+
+/* Back from collapsed stacks that were written with lanes; text is cut up. Each sample stands for each_ns. Owned; NULL: it is none. */
+struct profile *profile_read_collapsed(char *text, uint64_t each_ns);
 
 #endif

@@ -91,7 +91,7 @@ struct capture_status_row {
 extern const struct capture_status_row capture_statuses[CAPTURE_STATUS_COUNT];
 
 /* Another request that worked in the same worker meanwhile. */
-enum { CAPTURE_OTHERS_MAX = 8, CAPTURE_OTHER_PATH_BYTES = 256 };
+enum { CAPTURE_OTHERS_MAX = 8, CAPTURE_OTHER_PATH_BYTES = 256, RECORD_ROUTE_BYTES = 256 };
 struct capture_other {
 	uint64_t span;
 	char request_id[129];
@@ -129,6 +129,7 @@ struct record {
 	uint64_t began_wall_ns;
 	uint64_t threshold_ns; /* 0: this exchange cannot be slow */
 	bool path_cut;
+	bool route_guessed; /* from the look of the path alone */
 	uint8_t http_minor;
 	uint16_t status; /* sent to the client; 0: none */
 	bool upstream_reused;
@@ -142,6 +143,8 @@ struct record {
 
 	bool still_running; /* the line is written while the request runs: event = slow_request_running */
 	void *armed;        /* capture's own; NULL when it has none */
+	struct list_node
+		running; /* the observer's own: among all that it was told of and that have not ended */
 	struct capture_result capture;
 
 	/* Texts come last: a record that serves again has its texts emptied, not cleared to the last byte. */
@@ -150,8 +153,9 @@ struct record {
 	char method[32];
 	char client_address[RECORD_ADDRESS_BYTES];
 	char upstream_address[RECORD_ADDRESS_BYTES];
-	char reason[128];             /* of an outcome other than ok: "connect: Connection refused" */
-	char path[RECORD_PATH_BYTES]; /* raw, without the query */
+	char reason[128];               /* of an outcome other than ok: "connect: Connection refused" */
+	char path[RECORD_PATH_BYTES];   /* raw, without the query */
+	char route[RECORD_ROUTE_BYTES]; /* "/items/{id}", known at the end; "": it has no name */
 };
 
 /* Zeroed but for id, upstream_fd, BEGIN and began_wall_ns, which is now, as begin_ns should be. Kept on a small per-thread list when freed, so a

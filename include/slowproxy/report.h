@@ -37,6 +37,24 @@ struct report_outlet {
 /* Where copies of slow lines and of their profiles go, called by the writer thread; copied. Before the first record. */
 void report_set_outlet(struct report *rep, const struct report_outlet *outlet);
 
+/* What somebody else is told of each slow request, on the writer thread, after its line. */
+struct report_slow {
+	const struct record *record;
+	const struct digest *digest;
+	const struct buf *line;  /* the JSON object, whatever logs.format is */
+	const char *profile_id;  /* NULL: there is no profile */
+	const struct buf *page;  /* its flame graph page; NULL: that is in the file, or there is no profile */
+	struct profile *profile; /* taken by whoever is told; may be NULL */
+};
+struct report_watcher {
+	void (*slow)(void *context, struct report_slow *slow); /* sets what it takes to NULL */
+	bool keeps;              /* the profiles, so that they can be asked for */
+	const char *profile_url; /* what profile_url in lines begins with; "": there is no such place */
+	void *context;
+};
+/* Before the first record; copied, the url is lent. */
+void report_set_watcher(struct report *rep, const struct report_watcher *watcher);
+
 /* Takes the record: a slow one is queued whole, a fast one becomes an access line (when asked for) and is freed here. */
 void report_record(struct report *rep, struct record *r);
 /* A log sink (base/log.h): context is the report. */
@@ -45,9 +63,13 @@ void report_log_sink(void *report, const char *line, size_t len);
 void report_reopen(struct report *rep);
 /* Lines lost since start: the queue was full, or a write failed. Any thread. */
 uint64_t report_lines_dropped(const struct report *rep);
+uint64_t report_lines_queued(struct report *rep); /* now; any thread */
 /* Writes what is queued, for at most wait_ns, ends the thread and frees. Returns the lines lost since start, now with those
  * that nobody read in time. Set the log's sink to something else before. */
 uint64_t report_free(struct report *rep, uint64_t wait_ns);
+
+/* The file of a profile of this id, .html or .collapsed.txt. Any thread. false: it is not there. */
+bool report_profile_read(const struct config *c, const char *id, const char *suffix, struct buf *out);
 
 /* Where the time of one exchange went, as its samples tell. Derived; pure; for the slow line and the profile page. */
 struct digest {
@@ -82,9 +104,12 @@ struct digest {
 };
 void digest_of(const struct record *r, struct digest *out);
 
-/* The slow line as one JSON object without newline, always valid JSON, always under 12 KiB. profile_file and profile_id are
- * NULL when there is no file. */
+/* Where the profile of a slow request is found; "" or NULL: nowhere. */
+struct profile_place {
+	const char *id, *file, *url; /* url: of its page */
+};
+/* The slow line as one JSON object without newline, always valid JSON, always under 12 KiB. */
 void slow_line_write(const struct config *c, const struct record *r, const struct digest *d,
-	const char *profile_file, const char *profile_id, struct buf *out);
+	const struct profile_place *place, struct buf *out);
 
 #endif

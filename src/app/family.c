@@ -151,7 +151,8 @@ static bool proxy_start(struct family *f, channel_pair *pairs)
 		log_error("cannot open a channel to the proxy: %s", strerror(errno));
 		return false;
 	}
-	size_t listeners = sockets_count(&f->sockets), count = 2 + channels + listeners;
+	size_t listeners = sockets_count(&f->sockets),
+	       count = 2 + channels + listeners + f->sockets.admin.open;
 	struct ipc_fd *fds = xcalloc(count, sizeof *fds);
 	fds[0] = (struct ipc_fd){ f->config_fd, FD_CONFIG };
 	fds[1] = (struct ipc_fd){ control[1], FD_CONTROL };
@@ -160,9 +161,15 @@ static bool proxy_start(struct family *f, channel_pair *pairs)
 	for (size_t i = 0; i < listeners; i++)
 		fds[2 + channels + i] =
 			(struct ipc_fd){ f->sockets.fds[i], FD_PROXY_CHANNELS + (int)(channels + i) };
+	if (f->sockets.admin.open)
+		fds[count - 1] = (struct ipc_fd){ f->sockets.admin.fd,
+			FD_PROXY_CHANNELS + (int)(channels + listeners) };
 	/* Waits for it in the channel. */
 	struct control_message m = { .type = CONTROL_SOCKETS,
-		.sockets = { (uint32_t)f->sockets.row_count, (uint32_t)sockets_lent_from(&f->sockets) } };
+		.sockets = { .rows = (uint32_t)f->sockets.row_count,
+			.lent_from = (uint32_t)sockets_lent_from(&f->sockets),
+			.count = (uint32_t)listeners,
+			.admin = f->sockets.admin.open } };
 	bool started = ipc_send(control[0], &m, sizeof m) == IPC_OK && role_spawn(f, &f->proxy, fds, count);
 	free(fds);
 	close(control[1]);
@@ -280,6 +287,13 @@ bool family_reap(struct family *f, pid_t pid, int status)
 		return false;
 	end_if_empty(f);
 	return true;
+}
+
+void family_tell_reload_failed(struct family *f)
+{
+	struct control_message m = { .type = CONTROL_RELOAD_FAILED };
+	if (f->control >= 0 && ipc_send(f->control, &m, sizeof m) != IPC_OK)
+		log_debug("the proxy could not be told of the failed reload");
 }
 
 void family_hear(struct family *f)

@@ -66,6 +66,8 @@ void family_start(struct family *f);
 uint64_t family_tick(struct family *f, uint64_t now_ns);
 /* A child ended; false when pid is none of this family's. */
 bool family_reap(struct family *f, pid_t pid, int status);
+/* A newer configuration has errors: its metrics say so. */
+void family_tell_reload_failed(struct family *f);
 /* The proxy has said something. */
 void family_hear(struct family *f);
 

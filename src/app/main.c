@@ -8,6 +8,7 @@
 
 #include "doctor.h"
 #include "dump.h"
+#include "healthcheck.h"
 #include "options.h"
 #include "record.h"
 #include "roles.h"
@@ -45,6 +46,8 @@ static int command_run(struct options *options, char **argv)
 		return top_main(options->rest_count, options->rest);
 	case COMMAND_DOCTOR:
 		return doctor_main(options);
+	case COMMAND_HEALTHCHECK:
+		return healthcheck_main(options);
 	case COMMAND_SCHEMA:
 		config_print_schema(stdout);
 		return 0;

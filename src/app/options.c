@@ -18,10 +18,11 @@ static const struct {
 	{ "top", COMMAND_TOP, "live table of the functions and lines a process spends its time in" },
 	{ "doctor", COMMAND_DOCTOR,
 		"what this machine or container allows, what is missing, and the lines that add it" },
+	{ "healthcheck", COMMAND_HEALTHCHECK,
+		"exit 0 if the running proxy is ready; -c and flags say where it is" },
 	{ "schema", COMMAND_SCHEMA, "JSON Schema of proxy.yaml" },
 	{ "example", COMMAND_EXAMPLE, "an example proxy.yaml with every key" },
 	{ "reference", COMMAND_REFERENCE, "all keys explained, as Markdown" },
-	{ "healthcheck", COMMAND_UNUSABLE, NULL },
 	{ "completions", COMMAND_UNUSABLE, NULL },
 };
 
@@ -144,7 +145,8 @@ void options_parse(int argc, char **argv, struct options *o)
 			o->command = subcommand(arg);
 			o->rest = argv + i;
 			o->rest_count = argc - i;
-			return;
+			if (o->command != COMMAND_HEALTHCHECK) /* its flags may stand behind it, too */
+				return;
 		}
 	}
 }

@@ -136,6 +136,13 @@ static bool family_add(struct parent *p, struct config *config, const struct buf
 	return true;
 }
 
+static void reload_failed(const struct parent *p)
+{
+	struct family *f = serving(p);
+	if (f != NULL)
+		family_tell_reload_failed(f);
+}
+
 static void reload(struct parent *p)
 {
 	struct buf yaml = { 0 }, errors = { 0 };
@@ -146,6 +153,7 @@ static void reload(struct parent *p)
 	if (config == NULL) {
 		log_each_line(&errors);
 		log_error("reload: the configuration has errors; the one in use stays");
+		reload_failed(p);
 		notify("READY=1\nSTATUS=reload failed: the configuration has errors; the one before is in use");
 	} else {
 		directory_prepare(config);
@@ -153,6 +161,7 @@ static void reload(struct parent *p)
 			log_as_parent(config);
 		} else {
 			log_error("reload: the configuration in use stays");
+			reload_failed(p);
 			notify("READY=1\nSTATUS=reload failed: an address cannot be listened on; the configuration before is in use");
 		}
 	}

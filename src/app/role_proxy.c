@@ -4,6 +4,7 @@
  *   main thread   signals, control channel
  *   loop thread   listener -> proxy -> capture -> report      one each for config.workers; they share nothing but the report
  *   writer        inside report
+ *   admin         inside admin: asks the loops (console.h)
  */
 #include "roles.h"
 
@@ -14,7 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <slowproxy/base/clock.h>
@@ -25,6 +25,7 @@
 #include <slowproxy/proxy.h>
 #include <slowproxy/report.h>
 
+#include "console.h"
 #include "outlet.h"
 #include "privileges.h"
 
@@ -37,6 +38,7 @@ struct loop_thread {
 	struct loop *loop;
 	struct capture *capture;
 	struct proxy *proxy;
+	struct console_loop console;
 	struct timer watchdog; /* looks whether capture has found the sampler silent */
 };
 
@@ -49,7 +51,8 @@ struct proxy_role {
 	uint32_t threads_draining;
 	enum proxy_drain_how drain_how;
 	bool leaving, draining, retiring; /* leaving: TERM came; retiring: draining patiently */
-	uint32_t socket_rows, lent_from;
+	struct control_message sockets;   /* how the listening ones are to be read */
+	struct console console;
 	struct timer delay; /* timeouts.drain_delay runs */
 	struct timer hurry; /* TERM came while retiring: now there is a bound */
 };
@@ -59,12 +62,15 @@ struct proxy_role {
 static void on_began(void *context, struct record *r)
 {
 	struct loop_thread *t = context;
+	console_began(&t->console, r);
 	capture_began(t->capture, r);
 }
 
 static void on_ended(void *context, struct record *r)
 {
 	struct loop_thread *t = context;
+	console_ended(r);
+	metrics_request(t->role->console.metrics, t->index, r);
 	capture_ended(t->capture, r);
 }
 
@@ -88,11 +94,9 @@ static void tell_parent_when_silent(void *context)
 	timer_start(&t->watchdog, NS_PER_S);
 }
 
-static bool is_listening(int fd)
+static int first_socket(const struct config *c)
 {
-	int yes = 0;
-	socklen_t len = sizeof yes;
-	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &yes, &len) == 0 && yes;
+	return FD_PROXY_CHANNELS + (c->capture.enabled ? (int)c->workers : 0);
 }
 
 static void loop_thread_open(struct proxy_role *role, uint32_t index)
@@ -107,12 +111,12 @@ static void loop_thread_open(struct proxy_role *role, uint32_t index)
 	t->loop = loop_new();
 	t->capture = capture_new(t->loop, c, c->capture.enabled ? FD_PROXY_CHANNELS + (int)index : -1, &sink);
 	t->proxy = proxy_new(t->loop, c, &observer);
-	/* A set of sockets for each loop; more sets than loops go round. They are the last descriptors we were given, and
-	 * nothing else that listens may follow them. */
-	int first = FD_PROXY_CHANNELS + (c->capture.enabled ? (int)c->workers : 0);
-	for (uint32_t i = 0; is_listening(first + (int)i); i++)
-		if (i / role->socket_rows % c->workers == index)
-			proxy_listen(t->proxy, first + (int)i, i % role->socket_rows >= role->lent_from);
+	console_loop_init(&t->console, t->loop, t->proxy, t->capture);
+	/* A set of sockets for each loop; more sets than loops go round. */
+	uint32_t rows = role->sockets.sockets.rows, lent_from = role->sockets.sockets.lent_from;
+	for (uint32_t i = 0; i < role->sockets.sockets.count; i++)
+		if (i / rows % c->workers == index)
+			proxy_listen(t->proxy, first_socket(c) + (int)i, i % rows >= lent_from);
 	timer_init(&t->watchdog, t->loop, tell_parent_when_silent, t);
 	if (c->capture.enabled)
 		timer_start(&t->watchdog, NS_PER_S);
@@ -138,6 +142,7 @@ static void loop_thread_stop(void *context)
 
 static void stop_all(struct proxy_role *role)
 {
+	console_close(&role->console); /* nobody asks a loop that has ended */
 	for (uint32_t i = 0; i < role->config->workers; i++)
 		loop_post(role->threads[i].loop, loop_thread_stop, &role->threads[i]);
 	loop_stop(role->loop);
@@ -197,6 +202,8 @@ static void loop_thread_announce_end(void *context)
 static void leave(struct proxy_role *role)
 {
 	uint64_t delay_ns = role->config->timeouts.drain_delay_ns;
+	if (role->console.admin != NULL)
+		admin_set_state(role->console.admin, ADMIN_DRAINING);
 	if (delay_ns == 0) {
 		delay_over(role);
 		return;
@@ -231,6 +238,8 @@ static void on_retire(struct proxy_role *role)
 	if (role->draining || role->leaving)
 		return;
 	role->retiring = true;
+	if (role->console.admin != NULL)
+		admin_retire(role->console.admin);
 	drain(role, PROXY_DRAIN_PATIENTLY);
 }
 
@@ -279,6 +288,8 @@ static void on_control(void *context)
 			stop_all(role);
 			return;
 		}
+		if (len == sizeof m && m.type == CONTROL_RELOAD_FAILED)
+			console_reload_failed(&role->console);
 		if (len != sizeof m || m.type != CONTROL_CHANNEL || m.worker >= role->config->workers ||
 			fd < 0) {
 			if (fd >= 0)
@@ -294,14 +305,24 @@ static void on_control(void *context)
 /* The parent's first message; it came before we were born. */
 static void sockets_learn(struct proxy_role *role)
 {
-	struct control_message m;
-	size_t len = sizeof m;
-	bool good = ipc_receive(FD_CONTROL, &m, &len, NULL) == IPC_OK && len == sizeof m &&
-		    m.type == CONTROL_SOCKETS && m.sockets.rows != 0;
+	struct control_message *m = &role->sockets;
+	size_t len = sizeof *m;
+	bool good = ipc_receive(FD_CONTROL, m, &len, NULL) == IPC_OK && len == sizeof *m &&
+		    m->type == CONTROL_SOCKETS && m->sockets.rows != 0;
 	if (!good)
 		abort();
-	role->socket_rows = m.sockets.rows;
-	role->lent_from = m.sockets.lent_from;
+}
+
+/* The loops are made, but do not run yet. */
+static void console_begin(struct proxy_role *role)
+{
+	const struct config *c = role->config;
+	uint32_t count = role->sockets.sockets.count;
+	int fd = role->sockets.sockets.admin ? first_socket(c) + (int)count : -1;
+	struct console_loop **loops = xcalloc(c->workers, sizeof *loops);
+	for (uint32_t i = 0; i < c->workers; i++)
+		loops[i] = &role->threads[i].console;
+	console_open(&role->console, c, role->report, loops, fd);
 }
 
 static void tell_parent_ready(void)
@@ -364,11 +385,14 @@ int proxy_role_run(const struct config *config)
 	role.threads = xcalloc(config->workers, sizeof *role.threads);
 	for (uint32_t i = 0; i < config->workers; i++)
 		loop_thread_open(&role, i);
+	console_begin(&role);
 	for (uint32_t i = 0; i < config->workers; i++)
 		if (pthread_create(&role.threads[i].thread, NULL, loop_thread_run, &role.threads[i]) != 0)
 			abort();
 	log_info("ready: forwarding to %s, slow from %.3f s on", config->upstream.items[0].text,
 		(double)config->slow.threshold_ns / NS_PER_S);
+	if (role.console.admin != NULL)
+		admin_set_state(role.console.admin, ADMIN_READY);
 	tell_parent_ready();
 
 	loop_run(role.loop);
@@ -387,6 +411,7 @@ int proxy_role_run(const struct config *config)
 	log_through_report(NULL, config);
 	report_free(role.report, 2 * NS_PER_S);
 	push_free(push, 2 * NS_PER_S);
+	console_clear(&role.console);
 	record_thread_end();
 	return 0;
 }

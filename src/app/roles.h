@@ -1,6 +1,6 @@
 /* roles.h - the three processes of the house, and what they hand each other at birth.
  *
- *   parent ──spawn──> proxy    "--role=proxy"    fds: config, control, channels[workers], listeners[workers * addresses]
+ *   parent ──spawn──> proxy    "--role=proxy"    fds: config, control, channels[workers], listeners[...], admin listener
  *      └─────spawn──> sampler  "--role=sampler"  fds: config, channels[workers]
  *
  * A child is the same binary with the same arguments and environment, so it reads the same configuration: the bytes of the
@@ -33,12 +33,15 @@ enum control_type {
 	CONTROL_SAMPLER_SILENT, /* proxy -> parent: the sampler does not answer; start it anew */
 	CONTROL_SOCKETS,        /* parent -> proxy, the first: how the listening sockets are to be read */
 	CONTROL_READY,          /* proxy -> parent: it accepts */
+	CONTROL_RELOAD_FAILED,  /* parent -> proxy: a newer configuration has errors */
 };
 struct control_message {
 	uint32_t type; /* enum control_type */
 	uint32_t worker;
 	struct {
 		uint32_t rows, lent_from; /* see sockets.h */
+		uint32_t count;           /* of the listening sockets, which follow the channels */
+		uint32_t admin;           /* 1: behind them comes the admin listener's */
 	} sockets;
 };
 

@@ -37,6 +37,8 @@ void sockets_close(struct sockets *s)
 	for (size_t i = 0; i < sockets_count(s); i++)
 		if (s->fds[i] >= 0)
 			close(s->fds[i]);
+	if (s->admin.open)
+		close(s->admin.fd);
 	free(s->fds);
 	free(s->rows);
 	*s = (struct sockets){ 0 };
@@ -110,6 +112,11 @@ void sockets_from_environment(struct sockets *s, const struct predecessor *from)
 			continue;
 		}
 		fcntl(fd, F_SETFD, FD_CLOEXEC);
+		if (predecessor_was_admin(from, i)) {
+			s->admin.open = true;
+			s->admin.fd = fd;
+			continue;
+		}
 		text_of(fd, text, sizeof text);
 		row_of[i] = row_find(s, text);
 		if (row_of[i] == s->row_count)
@@ -199,6 +206,37 @@ static int socket_open(const struct sockets *s, const struct config *c, const st
 	return net_listen(from->wanted->is_unix, from->wanted->host, from->wanted->port, c->workers > 1, why);
 }
 
+/* --- the admin listener --- */
+
+/* An address nobody asked for is no reason not to serve. */
+static bool admin_failed(const struct config *c, const char *why)
+{
+	if (!config_is_default(c, "admin.listen")) {
+		log_error("admin.listen: cannot listen on %s", why);
+		return false;
+	}
+	log_warn(
+		"no pages, metrics and health checks: cannot listen on %s. admin.listen sets another address, or \"off\"",
+		why);
+	return true;
+}
+
+static bool admin_open(struct sockets *s, const struct config *c, const struct sockets *before)
+{
+	const struct config_address *a = &c->admin.listen;
+	struct buf why = { 0 };
+	if (strcmp(a->text, "off") == 0)
+		return true;
+	if (before->admin.open && net_listens_on(before->admin.fd, a->is_unix, a->host, a->port))
+		s->admin.fd = descriptor_again(before->admin.fd);
+	else
+		s->admin.fd = net_listen(a->is_unix, a->host, a->port, false, &why);
+	s->admin.open = s->admin.fd >= 0;
+	bool good = s->admin.open || admin_failed(c, why.data != NULL ? why.data : strerror(errno));
+	buf_clear(&why);
+	return good;
+}
+
 bool sockets_open(struct sockets *s, const struct config *c, const struct sockets *before)
 {
 	static const struct sockets none;
@@ -221,6 +259,7 @@ bool sockets_open(struct sockets *s, const struct config *c, const struct socket
 		buf_clear(&why);
 	}
 	free(origins);
+	good = good && admin_open(s, c, before);
 	if (!good)
 		sockets_close(s);
 	return good;

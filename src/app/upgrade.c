@@ -15,7 +15,7 @@
 #include <slowproxy/base/mem.h>
 #include <slowproxy/ipc.h>
 
-/* "PIPE:lo-l...": the number of the pipe's descriptor, and for each socket whether it is lent. Not a SLOWPROXY_ name: those are keys. */
+/* "PIPE:lo-l...": the number of the pipe's descriptor, and for each socket whether it is lent (l), our own (o), or the admin listener's (a). Not a SLOWPROXY_ name: those are keys. */
 static const char variable[] = "_SLOWPROXY_UPGRADE";
 static const uint64_t patience_ns = 60 * NS_PER_S;
 enum { FIRST_SOCKET = 3 };
@@ -42,12 +42,16 @@ static void environment_prepare(void *context)
 
 bool upgrade_start(struct upgrade *u, char *const *argv, const struct sockets *s)
 {
-	struct legacy l = { .socket_count = MIN(sockets_count(s), (size_t)UPGRADE_SOCKETS_MAX) };
-	struct ipc_fd *fds = xcalloc(l.socket_count + 1, sizeof *fds);
+	struct legacy l = { .socket_count = MIN(sockets_count(s), (size_t)UPGRADE_SOCKETS_MAX - 1) };
+	struct ipc_fd *fds = xcalloc(l.socket_count + 2, sizeof *fds);
 	int pipe_ends[2];
 	for (size_t i = 0; i < l.socket_count; i++) {
 		fds[i] = (struct ipc_fd){ s->fds[i], FIRST_SOCKET + (int)i };
 		l.lent[i] = s->rows[i % s->row_count].lent ? 'l' : 'o';
+	}
+	if (s->admin.open) {
+		fds[l.socket_count] = (struct ipc_fd){ s->admin.fd, FIRST_SOCKET + (int)l.socket_count };
+		l.lent[l.socket_count++] = 'a';
 	}
 	u->pid = -1;
 	if (pipe2(pipe_ends, O_CLOEXEC) == 0) {
@@ -146,6 +150,11 @@ bool predecessor_lent(const struct predecessor *p, size_t socket)
 	if (p->pipe < 0)
 		return true; /* systemd handed it over */
 	return socket < strlen(p->lent) && p->lent[socket] == 'l';
+}
+
+bool predecessor_was_admin(const struct predecessor *p, size_t socket)
+{
+	return p->pipe >= 0 && socket < strlen(p->lent) && p->lent[socket] == 'a';
 }
 
 void predecessor_tell_ready(struct predecessor *p)

@@ -44,8 +44,9 @@ struct predecessor {
 };
 /* From the environment, and takes it out of there. */
 void predecessor_meet(struct predecessor *p);
-/* Of the sockets handed over: whether the service manager holds it, too. */
+/* Of the sockets handed over: whether the service manager holds it, too; whether it is the admin listener's. */
 bool predecessor_lent(const struct predecessor *p, size_t socket);
+bool predecessor_was_admin(const struct predecessor *p, size_t socket);
 void predecessor_tell_ready(struct predecessor *p);
 
 #endif

@@ -4,6 +4,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include <slowproxy/base/json.h>
+
 #include "private.h"
 #include "value.h"
 
@@ -65,6 +67,29 @@ void config_print_effective(const struct config *c, FILE *out)
 {
 	struct visitor v = { .config = c, .section = effective_section, .row = effective_row };
 	visit_table(&v, out);
+}
+
+void config_write_json(const struct config *c, struct buf *out)
+{
+	struct visitor v = { .config = c };
+	struct json j;
+	json_init(&j, out);
+	json_begin(&j, '{');
+	for (size_t i = 0; i < config_row_count; i++) {
+		struct buf value = { 0 };
+		value_add_yaml(&value, c, &config_rows[i], 0, NULL);
+		size_t spaces = strspn(value.data, " \n");
+		json_key(&j, config_rows[i].key);
+		json_begin(&j, '{');
+		json_key(&j, "value");
+		json_strn(&j, value.data + spaces, value.len - spaces);
+		json_key(&j, "origin");
+		json_str(&j, origin_text(&v, &config_rows[i]));
+		json_end(&j);
+		buf_clear(&value);
+	}
+	json_end(&j);
+	memory_clear(&v.scratch);
 }
 
 /* --- the example file --- */

@@ -129,6 +129,7 @@ const struct config_section config_sections[] = {
 	{ "logs", "Where lines go, and how they look." },
 	{ "logs.loki", "Lines pushed straight to Loki, where nothing ships standard output." },
 	{ "admin", "The listener for people and monitoring." },
+	{ "metrics", "How much is told apart in /metrics." },
 	{ "limits", "How much of everything a client may ask for." },
 	{ "timeouts", "How long anything may take; 0s takes the bound away." },
 	{ NULL, NULL },
@@ -357,8 +358,17 @@ const struct config_row config_rows[] = {
 		AN_ADDRESS(admin.listen),
 		.def = "127.0.0.1:9180",
 		.flags = ROW_OFF | ROW_PORT_0,
-		.doc = "The address for pages, metrics and health checks, or \"off\". This version only checks it and opens no "
-		       "such listener; a later version does." },
+		.doc = "The address for the page of slow requests, flame graphs, metrics and health checks, or \"off\". Whoever "
+		       "can reach it can read paths, addresses and stacks. When the default is in use by somebody else, "
+		       "slowproxy goes on without; an address that was asked for must be free." },
+
+	{ .key = "metrics.max_routes",
+		A_NUMBER(metrics.max_routes),
+		.def = "300",
+		.min = 1,
+		.max = 10000,
+		.doc = "The most values that the label http_route can have in metrics; requests of further routes are counted "
+		       "as \"other\"." },
 
 	{ .key = "limits.header_bytes",
 		A_SIZE(limits.header),

@@ -164,7 +164,7 @@ static void forget(struct record *r)
 	memset(r, 0, offsetof(struct record, capture.reason));
 	r->capture.reason[0] = '\0';
 	r->request_id[0] = r->trace_id[0] = r->span_id[0] = r->method[0] = '\0';
-	r->client_address[0] = r->upstream_address[0] = r->reason[0] = r->path[0] = '\0';
+	r->client_address[0] = r->upstream_address[0] = r->reason[0] = r->path[0] = r->route[0] = '\0';
 }
 
 struct record *record_new(uint64_t begin_ns)
@@ -207,6 +207,7 @@ struct record *record_copy_running(const struct record *r)
 	struct record *copy = xmalloc(sizeof *copy);
 	memcpy(copy, r, sizeof *copy);
 	copy->node = (struct list_node){ 0 };
+	copy->running = (struct list_node){ 0 };
 	copy->upstream_fd = -1;
 	copy->capture.profile = NULL;
 	copy->capture.others = NULL;

@@ -186,3 +186,47 @@ bool files_write(struct files *f, const char *name, const char *suffix, const st
 		keep(f, final, content->len);
 	return written;
 }
+
+/* --- reading --- */
+
+static bool read_all(int fd, struct buf *out)
+{
+	enum { CHUNK_BYTES = 65536 };
+	for (;;) {
+		buf_reserve(out, CHUNK_BYTES);
+		ssize_t n = read(fd, out->data + out->len, CHUNK_BYTES);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n == 0;
+		out->len += (size_t)n;
+		out->data[out->len] = '\0';
+	}
+}
+
+/* Whether the name ends in "-id" and suffix. */
+static bool is_of(const char *name, const char *id, const char *suffix)
+{
+	bool temporary;
+	char end[FILES_NAME_BYTES];
+	snprintf(end, sizeof end, "-%s%s", id, suffix);
+	size_t len = strlen(name), end_len = strlen(end);
+	return is_ours(name, &temporary) && !temporary && len > end_len &&
+	       strcmp(name + len - end_len, end) == 0;
+}
+
+bool files_read(const char *directory, const char *id, const char *suffix, struct buf *out)
+{
+	DIR *dir = directory[0] != '\0' ? opendir(directory) : NULL;
+	int fd = -1;
+	if (dir == NULL)
+		return false;
+	for (struct dirent *e; fd < 0 && (e = readdir(dir)) != NULL;)
+		if (is_of(e->d_name, id, suffix))
+			fd = openat(dirfd(dir), e->d_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	closedir(dir);
+	bool good = fd >= 0 && read_all(fd, out);
+	if (fd >= 0)
+		close(fd);
+	return good;
+}

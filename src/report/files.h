@@ -34,6 +34,8 @@ void files_clear(struct files *f);
 
 /* A name for the files of one profile, without suffix, and its id. */
 void files_name_new(char name[FILES_NAME_BYTES], char id[FILES_ID_BYTES], uint64_t wall_ns);
+/* The file of this id, its whole content. Any thread. */
+bool files_read(const char *directory, const char *id, const char *suffix, struct buf *out);
 /* Writes name + suffix as a whole or not at all. false: errno says why (EFBIG: larger than all that may be kept). */
 MUST_CHECK bool files_write(struct files *f, const char *name, const char *suffix, const struct buf *content);
 

@@ -169,7 +169,7 @@ static void add_head(
 }
 
 void slow_line_write(const struct config *c, const struct record *r, const struct digest *d,
-	const char *profile_file, const char *profile_id, struct buf *out)
+	const struct profile_place *place, struct buf *out)
 {
 	struct buf sentence = { 0 };
 	size_t from = out->len;
@@ -185,8 +185,9 @@ void slow_line_write(const struct config *c, const struct record *r, const struc
 	add_worker(&j, r);
 	add_digest(&j, c, r, d);
 	add_capture(&j, r);
-	add_text(&j, "profile_id", profile_id, WORD_MAX_BYTES);
-	add_text(&j, "profile_file", profile_file, FILE_MAX_BYTES);
+	add_text(&j, "profile_id", place->id, WORD_MAX_BYTES);
+	add_text(&j, "profile_url", place->url, URL_MAX_BYTES);
+	add_text(&j, "profile_file", place->file, FILE_MAX_BYTES);
 	json_end(&j);
 	buf_clear(&sentence);
 	assert(out->len - from <= SLOW_LINE_MAX_BYTES);

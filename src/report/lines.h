@@ -15,6 +15,7 @@ enum {
 	NAME_MAX_BYTES = 512,
 	REASON_MAX_BYTES = 384,
 	WORD_MAX_BYTES = 192,
+	URL_MAX_BYTES = 320,
 };
 
 /* Appends text, cut in the middle to at most max_bytes, the cut shown as "…"; UTF-8 sequences stay whole. */

@@ -51,6 +51,7 @@ struct report {
 	enum log_form access_form; /* access lines are made by the loop threads */
 	bool access_colour;
 
+	struct report_watcher watcher;
 	struct output slow, access, log; /* (writer) */
 	struct files files;              /* (writer) */
 	uint64_t told_dropped;           /* (writer) of dropped, how many were said in a log line */
@@ -138,41 +139,74 @@ static void outlet_profile(
 	buf_clear(&pprof);
 }
 
-/* true: the page is there, and path is its name. */
-static bool write_files(struct report *rep, const struct record *r, const struct digest *d,
-	const struct profile *shown, char id[FILES_ID_BYTES], struct buf *path)
-{
-	if (rep->files.directory[0] == '\0')
-		return false;
-	char name[FILES_NAME_BYTES];
-	files_name_new(name, id, r->began_wall_ns);
+/* The profile of one slow request, on its way to files and watcher. */
+struct given {
+	char name[FILES_NAME_BYTES], id[FILES_ID_BYTES];
+	struct profile *own;         /* owned; NULL: the whole worker's is shown */
+	const struct profile *shown; /* NULL: there is none */
+	struct buf page, path, url;  /* path and url: empty when it is not there */
+};
 
-	struct buf page = { 0 }, folded = { 0 };
-	page_write(rep->config, r, d, shown, id, &page);
-	profile_write_collapsed(shown, &(struct profile_view){ .lanes = true, .idle = true }, &folded);
-	bool page_written = files_write(&rep->files, name, ".html", &page);
-	if (!page_written || !files_write(&rep->files, name, ".collapsed.txt", &folded))
-		complain_of_file(rep, name);
-	buf_clear(&page);
-	buf_clear(&folded);
-	if (page_written)
-		buf_printf(path, "%s/%s.html", rep->files.directory, name);
-	return page_written;
+static void given_clear(struct given *g)
+{
+	profile_free(g->own);
+	buf_clear(&g->page);
+	buf_clear(&g->path);
+	buf_clear(&g->url);
 }
 
-/* The disk comes last: it may be slow. true as for write_files. */
-static bool give_profile(struct report *rep, const struct record *r, const struct digest *d,
-	char id[FILES_ID_BYTES], struct buf *path)
+static void write_files(struct report *rep, struct given *g)
+{
+	struct buf folded = { 0 };
+	if (rep->files.directory[0] == '\0')
+		return;
+	profile_write_collapsed(g->shown, &(struct profile_view){ .lanes = true, .idle = true }, &folded);
+	bool page_written = files_write(&rep->files, g->name, ".html", &g->page);
+	if (!page_written || !files_write(&rep->files, g->name, ".collapsed.txt", &folded))
+		complain_of_file(rep, g->name);
+	buf_clear(&folded);
+	if (page_written)
+		buf_printf(&g->path, "%s/%s.html", rep->files.directory, g->name);
+}
+
+/* The disk comes last: it may be slow. */
+static void give_profile(struct report *rep, const struct record *r, const struct digest *d, struct given *g)
 {
 	const struct profile *p = r->capture.profile;
+	const char *url = rep->watcher.profile_url;
 	if (p == NULL || p->sample_count == 0)
-		return false;
-	struct profile *own = shown_profile(r);
-	const struct profile *shown = own != NULL ? own : p;
-	outlet_profile(rep, r, d, shown);
-	bool filed = write_files(rep, r, d, shown, id, path);
-	profile_free(own);
-	return filed;
+		return;
+	files_name_new(g->name, g->id, r->began_wall_ns);
+	g->own = shown_profile(r);
+	g->shown = g->own != NULL ? g->own : p;
+	outlet_profile(rep, r, d, g->shown);
+	if (rep->files.directory[0] == '\0' && !rep->watcher.keeps)
+		return;
+	page_write(rep->config, r, d, g->shown, g->id, &g->page);
+	write_files(rep, g);
+	if (url != NULL && url[0] != '\0')
+		buf_printf(&g->url, "%s/profiles/%s", url, g->id);
+}
+
+static void tell_watcher(
+	struct report *rep, struct record *r, const struct digest *d, struct given *g, const struct buf *line)
+{
+	struct report_slow slow = {
+		.record = r,
+		.digest = d,
+		.line = line,
+		.profile_id = g->shown != NULL ? g->id : NULL,
+		.page = g->shown != NULL && g->path.len == 0 ? &g->page : NULL,
+		.profile = g->own != NULL ? g->own : r->capture.profile,
+	};
+	if (rep->watcher.slow == NULL || atomic_load(&rep->abandoned))
+		return;
+	rep->watcher.slow(rep->watcher.context, &slow);
+	if (slow.profile != NULL)
+		return;
+	if (g->own == NULL)
+		r->capture.profile = NULL;
+	g->own = NULL;
 }
 
 /* From the JSON object to the line that is written. */
@@ -187,28 +221,31 @@ static void end_line(struct buf *line, enum log_form form)
 	buf_add_char(line, '\n');
 }
 
-static void write_slow(struct report *rep, const struct record *r)
+static void write_slow(struct report *rep, struct record *r)
 {
 	struct digest d;
-	struct buf line = { 0 }, path = { 0 };
-	char id[FILES_ID_BYTES];
+	struct given g = { 0 };
+	struct buf json = { 0 }, line = { 0 };
 
 	digest_of(r, &d);
-	bool filed = give_profile(rep, r, &d, id, &path);
-	if (rep->outlet.line != NULL || rep->slow.form != LOG_PLAIN)
-		slow_line_write(rep->config, r, &d, path.data, filed ? id : NULL, &line);
+	give_profile(rep, r, &d, &g);
+	bool kept = g.path.len != 0 || (g.shown != NULL && rep->watcher.keeps);
+	const struct profile_place place = { kept ? g.id : NULL, g.path.data, g.url.data };
+	slow_line_write(rep->config, r, &d, &place, &json);
 	if (rep->outlet.line != NULL && !atomic_load(&rep->abandoned)) {
-		const struct report_copy copy = copy_of(r, &line);
+		const struct report_copy copy = copy_of(r, &json);
 		rep->outlet.line(rep->outlet.context, &copy);
 	}
 	if (rep->slow.form == LOG_PLAIN) {
-		buf_reset(&line);
-		slow_console_write(rep->config, r, &d, path.data, rep->slow.colour, &line);
+		slow_console_write(rep->config, r, &d, g.path.data, rep->slow.colour, &line);
 	} else {
+		buf_add(&line, json.data, json.len);
 		end_line(&line, rep->slow.form);
 	}
 	write_line(rep, &rep->slow, line.data, line.len);
-	buf_clear(&path);
+	tell_watcher(rep, r, &d, &g, &json);
+	given_clear(&g);
+	buf_clear(&json);
 	buf_clear(&line);
 }
 
@@ -313,6 +350,16 @@ struct report *report_new(const struct config *config)
 void report_set_outlet(struct report *rep, const struct report_outlet *outlet)
 {
 	rep->outlet = *outlet;
+}
+
+void report_set_watcher(struct report *rep, const struct report_watcher *watcher)
+{
+	rep->watcher = *watcher;
+}
+
+bool report_profile_read(const struct config *c, const char *id, const char *suffix, struct buf *out)
+{
+	return files_read(c->capture.directory, id, suffix, out);
 }
 
 static void put_or_drop(struct report *rep, struct entry *e)
@@ -427,6 +474,11 @@ uint64_t report_lines_dropped(const struct report *rep)
 {
 	struct report *counted = (struct report *)rep; /* C11 has no atomic_load of a const */
 	return atomic_load(&counted->dropped) + atomic_load(&counted->failed);
+}
+
+uint64_t report_lines_queued(struct report *rep)
+{
+	return queue_count(&rep->queue);
 }
 
 /* A writer that hangs in the kernel (a dead network disk, or a pipe that another process filled between our poll and our write)

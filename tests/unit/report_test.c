@@ -137,7 +137,9 @@ static void slow_line_has_its_keys(void **state)
 	struct digest d;
 	struct buf line = { 0 };
 	digest_of(r, &d);
-	slow_line_write(&c, r, &d, "/var/lib/slowproxy/x.html", "0123", &line);
+	slow_line_write(&c, r, &d,
+		&(struct profile_place){ "0123", "/var/lib/slowproxy/x.html", "http://h/profiles/0123" },
+		&line);
 	assert_string_equal(line.data,
 		"{\"ts\":\"2026-11-22T07:23:55.655570789Z\",\"level\":\"warn\","
 		"\"msg\":\"GET /items/42 took 1532 ms: 1490 ms in render (app.py:88), blocking the event loop in a system call "
@@ -155,7 +157,7 @@ static void slow_line_has_its_keys(void **state)
 		"\"code_function_name\":\"render\",\"code_file_path\":\"/app/app.py\",\"code_line_number\":88,"
 		"\"top_stack\":\"run (base_events.py:607);app (routing.py:237);render (app.py:88);dumps (__init__.py:231)\","
 		"\"samples\":150,\"samples_expected\":150,\"samples_failed\":0,\"capture_status\":\"ok\","
-		"\"profile_id\":\"0123\",\"profile_file\":\"/var/lib/slowproxy/x.html\"}");
+		"\"profile_id\":\"0123\",\"profile_url\":\"http://h/profiles/0123\",\"profile_file\":\"/var/lib/slowproxy/x.html\"}");
 	buf_clear(&line);
 	record_free(r);
 }
@@ -170,7 +172,7 @@ static void a_capture_problem_is_said(void **state)
 	struct digest d;
 	struct buf line = { 0 };
 	digest_of(r, &d);
-	slow_line_write(&c, r, &d, NULL, NULL, &line);
+	slow_line_write(&c, r, &d, &(struct profile_place){ 0 }, &line);
 	assert_non_null(strstr(line.data,
 		"GET /items/42 took 1532 ms: 1520 ms in the backend; no stacks (denied): run slowproxy as"));
 	assert_non_null(
@@ -182,7 +184,7 @@ static void a_capture_problem_is_said(void **state)
 	buf_reset(&line);
 	r->capture.status = CAPTURE_NOT_ACCEPTED;
 	digest_of(r, &d);
-	slow_line_write(&c, r, &d, NULL, NULL, &line);
+	slow_line_write(&c, r, &d, &(struct profile_place){ 0 }, &line);
 	assert_non_null(
 		strstr(line.data, "took 1532 ms: 1520 ms in which no worker accepted the connection\""));
 	assert_non_null(strstr(line.data, "\"cause\":\"queued\""));
@@ -193,7 +195,7 @@ static void a_capture_problem_is_said(void **state)
 	r->capture.status = CAPTURE_PARTIAL;
 	strcpy(r->capture.reason, "12 of 150 looks succeeded, 138 failed");
 	digest_of(r, &d);
-	slow_line_write(&c, r, &d, NULL, NULL, &line);
+	slow_line_write(&c, r, &d, &(struct profile_place){ 0 }, &line);
 	assert_non_null(strstr(line.data, "(clock_nanosleep); 12 of 150 looks succeeded, 138 failed\""));
 	buf_clear(&line);
 	record_free(r);
@@ -309,7 +311,9 @@ static void lines_are_valid_whatever_comes(void **state)
 		struct digest d;
 		size_t from = lines.len;
 		digest_of(r, &d);
-		slow_line_write(&c, r, &d, directory, "0123456789abcdef0123456789abcdef", &lines);
+		slow_line_write(&c, r, &d,
+			&(struct profile_place){ "0123456789abcdef0123456789abcdef", directory, directory },
+			&lines);
 		longest = MAX(longest, lines.len - from);
 		assert_true(lines.len - from < 12 * 1024);
 		buf_add_char(&lines, '\n');
