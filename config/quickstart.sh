@@ -11,7 +11,7 @@ set -eu
 top=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 python=/usr/bin/python3
 binary=${SLOWPROXY_BIN:-$top/build/slowproxy}
-needed="gcc libc6-dev cmake ninja-build pkg-config libevent-dev libyaml-dev libcurl4-openssl-dev zlib1g-dev curl python3 python3-fastapi python3-uvicorn"
+needed="gcc libc6-dev cmake ninja-build pkg-config libevent-dev libyaml-dev libjansson-dev libcurl4-openssl-dev zlib1g-dev curl python3 python3-fastapi python3-uvicorn"
 once=no
 folder=
 app_pid=
@@ -73,7 +73,7 @@ wait_for() {
 install_packages() {
 	if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
 		have_everything && return 0
-		die "this is not Debian. Needed are: a C compiler, cmake, ninja, pkg-config, curl, libevent 2.1, libyaml, llhttp (library or" \
+		die "this is not Debian. Needed are: a C compiler, cmake, ninja, pkg-config, curl, libevent 2.1, libyaml, jansson, llhttp (library or" \
 			"sources with headers), and for $python the modules fastapi and uvicorn. With these in place this script goes on."
 	fi
 	llhttp=node-llhttp
@@ -98,7 +98,7 @@ have_everything() {
 	for tool in cc cmake ninja pkg-config curl "$python"; do
 		command -v "$tool" >/dev/null || return 1
 	done
-	pkg-config --exists libevent_core yaml-0.1 && "$python" -c 'import fastapi, uvicorn'
+	pkg-config --exists libevent_core yaml-0.1 jansson && "$python" -c 'import fastapi, uvicorn'
 }
 
 build() {

@@ -107,7 +107,8 @@ struct config {
 	} capture;
 
 	struct {
-		const char *openapi; /* a path; "off" or "": none */
+		struct config_strings openapi; /* paths; "off" or "": none */
+		bool guess;
 		struct config_strings templates;
 	} routes;
 

@@ -97,6 +97,7 @@ struct capture_other {
 	char request_id[129];
 	char method[32];
 	char path[CAPTURE_OTHER_PATH_BYTES]; /* without the query; "" when nothing is known but the span */
+	char route[RECORD_ROUTE_BYTES];      /* "" when it has no name */
 };
 
 struct capture_result {

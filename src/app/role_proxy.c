@@ -26,6 +26,7 @@
 #include <slowproxy/report.h>
 
 #include "console.h"
+#include "naming.h"
 #include "outlet.h"
 #include "privileges.h"
 
@@ -38,6 +39,7 @@ struct loop_thread {
 	struct loop *loop;
 	struct capture *capture;
 	struct proxy *proxy;
+	struct naming naming;
 	struct console_loop console;
 	struct timer watchdog; /* looks whether capture has found the sampler silent */
 };
@@ -48,6 +50,7 @@ struct proxy_role {
 	struct loop *loop; /* the main thread's */
 	int signal_fd;
 	struct loop_thread *threads;
+	struct routes *routes; /* NULL: the application is not asked */
 	uint32_t threads_draining;
 	enum proxy_drain_how drain_how;
 	bool leaving, draining, retiring; /* leaving: TERM came; retiring: draining patiently */
@@ -69,6 +72,7 @@ static void on_began(void *context, struct record *r)
 static void on_ended(void *context, struct record *r)
 {
 	struct loop_thread *t = context;
+	naming_ended(&t->naming, r);
 	console_ended(r);
 	metrics_request(t->role->console.metrics, t->index, r);
 	capture_ended(t->capture, r);
@@ -77,6 +81,7 @@ static void on_ended(void *context, struct record *r)
 static void on_finished(void *context, struct record *r)
 {
 	struct loop_thread *t = context;
+	naming_finished(&t->naming, r);
 	report_record(t->role->report, r);
 }
 
@@ -109,6 +114,7 @@ static void loop_thread_open(struct proxy_role *role, uint32_t index)
 	t->role = role;
 	t->index = index;
 	t->loop = loop_new();
+	naming_init(&t->naming, t->loop, c);
 	t->capture = capture_new(t->loop, c, c->capture.enabled ? FD_PROXY_CHANNELS + (int)index : -1, &sink);
 	t->proxy = proxy_new(t->loop, c, &observer);
 	console_loop_init(&t->console, t->loop, t->proxy, t->capture);
@@ -146,6 +152,33 @@ static void stop_all(struct proxy_role *role)
 	for (uint32_t i = 0; i < role->config->workers; i++)
 		loop_post(role->threads[i].loop, loop_thread_stop, &role->threads[i]);
 	loop_stop(role->loop);
+}
+
+/* --- the names of routes: one table for all loops, each holds it --- */
+
+static void on_routes_changed(void *context, struct route_table *table)
+{
+	struct proxy_role *role = context;
+	for (uint32_t i = 0; i < role->config->workers; i++)
+		naming_replace(&role->threads[i].naming, table);
+}
+
+static bool asks_for_routes(const struct config *c)
+{
+	for (size_t i = 0; i < c->routes.openapi.count; i++)
+		if (c->routes.openapi.items[i][0] == '/')
+			return true;
+	return false;
+}
+
+/* Before the loops run, so that each can tell what its traffic shows. */
+static void routes_start(struct proxy_role *role)
+{
+	if (!asks_for_routes(role->config))
+		return;
+	role->routes = routes_new(role->config, on_routes_changed, role);
+	for (uint32_t i = 0; i < role->config->workers; i++)
+		role->threads[i].naming.routes = role->routes;
 }
 
 /* --- draining: every loop drains on its own thread; the last one to be done ends the process --- */
@@ -385,6 +418,7 @@ int proxy_role_run(const struct config *config)
 	role.threads = xcalloc(config->workers, sizeof *role.threads);
 	for (uint32_t i = 0; i < config->workers; i++)
 		loop_thread_open(&role, i);
+	routes_start(&role);
 	console_begin(&role);
 	for (uint32_t i = 0; i < config->workers; i++)
 		if (pthread_create(&role.threads[i].thread, NULL, loop_thread_run, &role.threads[i]) != 0)
@@ -399,8 +433,11 @@ int proxy_role_run(const struct config *config)
 
 	for (uint32_t i = 0; i < config->workers; i++)
 		pthread_join(role.threads[i].thread, NULL);
-	for (uint32_t i = 0; i < config->workers; i++)
+	routes_free(role.routes); /* posts to the loops until now */
+	for (uint32_t i = 0; i < config->workers; i++) {
+		naming_clear(&role.threads[i].naming);
 		loop_free(role.threads[i].loop);
+	}
 	free(role.threads);
 	timer_clear(&role.delay);
 	timer_clear(&role.hurry);

@@ -208,7 +208,7 @@ static void add_alternatives(struct json *j, const struct config_row *row)
 		add_array_of(j, "address", 1);
 		break;
 	case TYPE_TEXTS:
-		add_type(j, "string");
+		add_text(j, row);
 		add_array_of(j, NULL, 0);
 		break;
 	case TYPE_SLOW_ROUTES:

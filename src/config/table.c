@@ -306,11 +306,12 @@ const struct config_row config_rows[] = {
 	PUSH_ROWS("capture.pyroscope", capture.pyroscope, "profiles", "/push.v1.PusherService/Push", "32MiB"),
 
 	{ .key = "routes.openapi",
-		A_TEXT(routes.openapi),
+		TEXTS(routes.openapi),
 		.def = "/openapi.json",
 		.check = check_openapi,
-		.doc = "The path at which your application describes its routes, or \"off\". This version only checks it; a "
-		       "later version reads the routes from there. routes.templates work now." },
+		.doc = "The path at which your application describes its routes (FastAPI does so by itself), or a list of such "
+		       "paths, for mounted applications; or \"off\". It is read at the start and at a reload, when the "
+		       "application was away and is back, and when it answers paths that nobody knows." },
 	{ .key = "routes.templates",
 		TEXTS(routes.templates),
 		.def = "",
@@ -319,6 +320,12 @@ const struct config_row config_rows[] = {
 		.doc = "Templates of your routes, so that /items/42 is told as /items/{id}; where several match, literal "
 		       "text wins over parameters. "
 		       "As a flag: divided by commas." },
+
+	{ .key = "routes.guess",
+		A_BOOL(routes.guess),
+		.def = "true",
+		.doc = "Whether a path that no template fits gets a name by its looks: numbers, UUIDs and long tokens become "
+		       "{id}, {uuid} and {token}. Lines say so with http_route_guessed." },
 
 	{ .key = "logs.slow",
 		A_TEXT(logs.slow),

@@ -39,17 +39,18 @@ static void add_harmless(struct buf *out, const char *text, size_t max_bytes)
 	}
 }
 
-static void add_title(
-	const struct config *c, const struct record *r, const struct palette *p, struct buf *out)
+static void add_title(const struct record *r, const struct palette *p, struct buf *out)
 {
-	const char *route = route_of(c, r->path);
 	buf_printf(out, "%s SLOW %s %s", p->alarm, p->off, p->strong);
 	add_harmless(out, r->method, sizeof r->method);
 	buf_add_char(out, ' ');
 	add_harmless(out, r->path, 120);
 	buf_add_str(out, p->off);
-	if (route != NULL && strcmp(route, r->path) != 0)
-		buf_printf(out, " %s%s%s", p->dim, route, p->off);
+	if (r->route[0] != '\0' && strcmp(r->route, r->path) != 0) {
+		buf_printf(out, " %s", p->dim);
+		add_harmless(out, r->route, sizeof r->route);
+		buf_add_str(out, p->off);
+	}
 	if (r->status != 0)
 		buf_printf(out, "  %u", r->status);
 	buf_printf(out, "  %s%" PRIu64 " ms%s", p->strong, whole_ms(record_duration_ns(r)), p->off);
@@ -74,13 +75,13 @@ static void add_stack(
 	}
 }
 
-void slow_console_write(const struct config *c, const struct record *r, const struct digest *d,
-	const char *profile_file, bool colour, struct buf *out)
+void slow_console_write(const struct record *r, const struct digest *d, const char *profile_file, bool colour,
+	struct buf *out)
 {
 	const struct palette *p = colour ? &colours : &plain;
 	struct buf sentence = { 0 };
 
-	add_title(c, r, p, out);
+	add_title(r, p, out);
 	sentence_add(&sentence, r, d);
 	buf_add_str(out, "       ");
 	add_harmless(out, sentence.data, SENTENCE_MAX_BYTES);

@@ -38,7 +38,11 @@ static void add_request(struct json *j, const struct config *c, const struct rec
 	add_text(j, "span_id", r->span_id, WORD_MAX_BYTES);
 	add_text(j, "http_request_method", r->method, WORD_MAX_BYTES);
 	add_text(j, "url_path", r->path, PATH_MAX_BYTES);
-	add_text(j, "http_route", r->path_cut ? NULL : route_of(c, r->path), NAME_MAX_BYTES);
+	add_text(j, "http_route", r->route, NAME_MAX_BYTES);
+	if (r->route_guessed) {
+		json_key(j, "http_route_guessed");
+		json_bool(j, true);
+	}
 	if (r->status != 0)
 		add_number(j, "http_response_status_code", r->status);
 	add_text(j, "network_protocol_version", r->http_minor == 0 ? "1.0" : "1.1", WORD_MAX_BYTES);
@@ -83,8 +87,7 @@ static void add_worker(struct json *j, const struct record *r)
 	add_text(j, "worker_server", capture->worker_server, WORD_MAX_BYTES);
 }
 
-static void add_culprit(
-	struct json *j, const struct config *c, const struct record *r, const struct digest *d)
+static void add_culprit(struct json *j, const struct record *r, const struct digest *d)
 {
 	char span[20] = "";
 	if (d->culprit_ns == 0)
@@ -95,10 +98,10 @@ static void add_culprit(
 	add_ms(j, "culprit_ms", d->culprit_ns);
 	add_text(j, "culprit_span_id", span, WORD_MAX_BYTES);
 	if (d->culprit != NULL) {
-		const char *route = route_of(c, d->culprit->path);
+		const char *route = d->culprit->route[0] != '\0' ? d->culprit->route : d->culprit->path;
 		add_text(j, "culprit_request_id", d->culprit->request_id, WORD_MAX_BYTES);
 		add_text(j, "culprit_method", d->culprit->method, WORD_MAX_BYTES);
-		add_text(j, "culprit_route", route != NULL ? route : d->culprit->path, NAME_MAX_BYTES);
+		add_text(j, "culprit_route", route, NAME_MAX_BYTES);
 	}
 	if (d->culprit_frame == NULL)
 		return;
@@ -112,7 +115,7 @@ static void add_culprit(
 	buf_clear(&stack);
 }
 
-static void add_digest(struct json *j, const struct config *c, const struct record *r, const struct digest *d)
+static void add_digest(struct json *j, const struct record *r, const struct digest *d)
 {
 	const struct {
 		const char *key;
@@ -134,7 +137,7 @@ static void add_digest(struct json *j, const struct config *c, const struct reco
 	for (size_t i = 0; i < ARRAY_LEN(split); i++)
 		if (split[i].ns != 0)
 			add_ms(j, split[i].key, split[i].ns);
-	add_culprit(j, c, r, d);
+	add_culprit(j, r, d);
 	if (d->frame == NULL)
 		return;
 	add_text(j, "code_function_name", d->frame->function, NAME_MAX_BYTES);
@@ -183,7 +186,7 @@ void slow_line_write(const struct config *c, const struct record *r, const struc
 	add_times(&j, r);
 	add_traffic(&j, r);
 	add_worker(&j, r);
-	add_digest(&j, c, r, d);
+	add_digest(&j, r, d);
 	add_capture(&j, r);
 	add_text(&j, "profile_id", place->id, WORD_MAX_BYTES);
 	add_text(&j, "profile_url", place->url, URL_MAX_BYTES);

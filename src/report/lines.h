@@ -35,11 +35,8 @@ const char *file_base(const char *path);
 
 void access_line_write(const struct config *c, const struct record *r, struct buf *out);
 /* For a person at a terminal; several lines, each ended by a newline. */
-void slow_console_write(const struct config *c, const struct record *r, const struct digest *d,
-	const char *profile_file, bool colour, struct buf *out);
+void slow_console_write(const struct record *r, const struct digest *d, const char *profile_file, bool colour,
+	struct buf *out);
 void access_console_write(const struct record *r, bool colour, struct buf *out);
-
-/* The template of routes.templates the path belongs to ("/items/{id}"), or NULL. Literal text wins over parameters. */
-const char *route_of(const struct config *c, const char *path);
 
 #endif

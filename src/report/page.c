@@ -38,10 +38,8 @@ static double ms(uint64_t ns)
 	return (double)ns / (double)NS_PER_MS;
 }
 
-static void add_request_facts(
-	struct facts *f, const struct config *c, const struct record *r, const struct digest *d)
+static void add_request_facts(struct facts *f, const struct record *r, const struct digest *d)
 {
-	const char *route = r->path_cut ? NULL : route_of(c, r->path);
 	char when[CLOCK_RFC3339_BYTES];
 	clock_format_rfc3339(r->began_wall_ns, when);
 
@@ -53,7 +51,7 @@ static void add_request_facts(
 		add_fact(f, "Line", "%s:%" PRIu32, d->frame->file, d->frame->line);
 	if (d->frame != NULL)
 		add_fact(f, "Function", "%s", d->frame->function);
-	add_fact(f, "Route", "%s", route != NULL ? route : "");
+	add_fact(f, "Route", "%s%s", r->route, r->route_guessed ? " (guessed)" : "");
 	if (r->status != 0)
 		add_fact(f, "Status", "%u", r->status);
 	add_fact(f, "Outcome", "%s", outcomes[r->outcome].name);
@@ -106,7 +104,7 @@ void page_write(const struct config *c, const struct record *r, const struct dig
 
 	buf_printf(&title, "%s %s", r->method, r->path);
 	sentence_add(&summary, r, d);
-	add_request_facts(&facts, c, r, d);
+	add_request_facts(&facts, r, d);
 	add_worker_facts(&facts, c, r, d);
 	add_fact(&facts, "Profile", "%s", profile_id);
 	struct profile_view view = {

@@ -133,7 +133,7 @@ static void outlet_profile(
 		&pprof);
 	struct report_copy copy = copy_of(r, &pprof);
 	copy.wall_ns = rep->profile_wall_ns = wall_ns;
-	copy.route = route_of(rep->config, r->path);
+	copy.route = r->route[0] != '\0' && !r->route_guessed ? r->route : NULL; /* guesses have no bound */
 	copy.cause = d->cause;
 	rep->outlet.profile(rep->outlet.context, &copy);
 	buf_clear(&pprof);
@@ -237,7 +237,7 @@ static void write_slow(struct report *rep, struct record *r)
 		rep->outlet.line(rep->outlet.context, &copy);
 	}
 	if (rep->slow.form == LOG_PLAIN) {
-		slow_console_write(rep->config, r, &d, g.path.data, rep->slow.colour, &line);
+		slow_console_write(r, &d, g.path.data, rep->slow.colour, &line);
 	} else {
 		buf_add(&line, json.data, json.len);
 		end_line(&line, rep->slow.form);

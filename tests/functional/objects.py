@@ -192,8 +192,8 @@ class Backend(Process):
         return False
 
 
-def uvicorn(folder, workers=1, uds=False, http_impl="auto", app="app:app", app_dir=DEMO, name="uvicorn", **options):
-    address = f"unix:{folder}/{name}.sock" if uds else f"127.0.0.1:{free_port()}"
+def uvicorn(folder, workers=1, uds=False, http_impl="auto", app="app:app", app_dir=DEMO, name="uvicorn", address=None, **options):
+    address = address or (f"unix:{folder}/{name}.sock" if uds else f"127.0.0.1:{free_port()}")
     where = ["--uds", address[5:]] if uds else ["--host", "127.0.0.1", "--port", address.rpartition(":")[2]]
     argv = [PYTHON, "-m", "uvicorn", app, "--app-dir", app_dir, *where, "--workers", workers, "--http", http_impl,
             "--log-level", "warning", "--no-access-log"]
@@ -475,6 +475,7 @@ class Proxy(Process):
             "slow": {"threshold": "300ms"},
             "capture": {"directory": str(self.profiles)},
             "admin": {"listen": "off"},
+            "routes": {"openapi": "off"},
             "logs": {"slow": "stdout"},
         }
         self.config_path = self.folder / f"{name}.yaml"

@@ -141,7 +141,8 @@ static void defaults_are_the_promised_ones(void **state)
 	assert_int_equal(c->capture.rate_hz, 100);
 	assert_int_equal(c->capture.max_duration_ns, 30 * NS_PER_S);
 	assert_int_equal(c->capture.max_bytes, 256 << 20);
-	assert_string_equal(c->routes.openapi, "/openapi.json");
+	assert_int_equal(c->routes.openapi.count, 1);
+	assert_string_equal(c->routes.openapi.items[0], "/openapi.json");
 	assert_int_equal(c->routes.templates.count, 0);
 	assert_string_equal(c->logs.slow, "stdout");
 	assert_string_equal(c->logs.access, "off");
@@ -199,7 +200,7 @@ static const struct accepted accepted[] = {
 	{ "logs: { level: debug, format: console }", "\n  level: debug " },
 	{ "routes: { templates: ['/items/{id}', /b] }", "\n    - \"/items/{id}\"\n    - /b\n" },
 	{ "routes: { templates: /a }", "\n    - /a\n" },
-	{ "routes: { openapi: off }", "\n  openapi: \"off\" " },
+	{ "routes: { openapi: off }", "\n    - \"off\"\n" },
 	{ "admin: { listen: off }", "\n  listen: \"off\" " },
 	{ "error_format: plain", "\nerror_format: plain " },
 	{ "workers: \"${N}\"", "\nworkers: 7 " },

@@ -9,14 +9,10 @@
 
 #define MS NS_PER_MS
 
-static const char *const templates[] = { "/items/{id}", "/items/special", "/items/{id:int}/parts/{part}",
-	"/files/{rest:path}", "/files/{name}.json", "/" };
-
 static inline struct config config_make(void)
 {
 	return (struct config){
 		.service = "web",
-		.routes.templates = { (const char **)templates, ARRAY_LEN(templates) },
 		.logs = { .slow = "off", .access = "off", .queue_lines = 64 },
 		.capture = { .directory = "", .max_bytes = 1 << 20 },
 	};
@@ -43,6 +39,7 @@ static inline struct record *record_make(void)
 	r->threshold_ns = 500 * MS;
 	strcpy(r->method, "GET");
 	strcpy(r->path, "/items/42");
+	strcpy(r->route, "/items/{id}");
 	strcpy(r->request_id, "r-1");
 	strcpy(r->trace_id, "0af7651916cd43dd8448eb211c80319c");
 	strcpy(r->span_id, "b7ad6b7169203331");

@@ -201,43 +201,6 @@ static void a_capture_problem_is_said(void **state)
 	record_free(r);
 }
 
-/* "Exact text wins over parameters; a path of no template has no route; a hostile path ends soon." */
-static void routes_are_found(void **state)
-{
-	(void)state;
-	static const struct {
-		const char *path, *route;
-	} rows[] = {
-		{ "/", "/" },
-		{ "/items/42", "/items/{id}" },
-		{ "/items/special", "/items/special" },
-		{ "/items/", NULL },
-		{ "/items/4/2", NULL },
-		{ "/items/4/parts/x", "/items/{id:int}/parts/{part}" },
-		{ "/items/four/parts/x", NULL },
-		{ "/files/a/b/c", "/files/{rest:path}" },
-		{ "/files/", "/files/{rest:path}" },
-		{ "/files/a.json", "/files/{name}.json" },
-		{ "/files/a/b.json", "/files/{rest:path}" },
-		{ "/other", NULL },
-	};
-	struct config c = config_make();
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		const char *route = route_of(&c, rows[i].path);
-		if ((route == NULL) != (rows[i].route == NULL) ||
-			(route != NULL && strcmp(route, rows[i].route) != 0))
-			fail_msg("%s: got %s", rows[i].path, route ? route : "(none)");
-	}
-	static const char *const hostile[] = { "/{a:path}-{b:path}-{c:path}-{d:path}-{e:path}!" };
-	c.routes.templates = (struct config_strings){ (const char **)hostile, 1 };
-	char path[2048] = "/";
-	memset(path + 1, '-', sizeof path - 2);
-	path[sizeof path - 1] = '\0';
-	uint64_t before = clock_now_ns();
-	assert_null(route_of(&c, path));
-	assert_true(clock_now_ns() - before < 500 * MS);
-}
-
 static void fill_random(char *text, size_t bytes, unsigned kind)
 {
 	random_bytes(text, bytes);
@@ -338,13 +301,12 @@ static void lines_are_valid_whatever_comes(void **state)
 static void the_console_form_is_for_people(void **state)
 {
 	(void)state;
-	struct config c = config_make();
 	struct record *r = record_with_render();
 	strcpy(r->path, "/items/\033[2J\n42");
 	struct digest d;
 	struct buf out = { 0 };
 	digest_of(r, &d);
-	slow_console_write(&c, r, &d, "/tmp/x.html", false, &out);
+	slow_console_write(r, &d, "/tmp/x.html", false, &out);
 	assert_non_null(strstr(out.data, "SLOW"));
 	assert_non_null(strstr(out.data, "/items/?[2J?42"));
 	assert_non_null(
@@ -362,7 +324,6 @@ int main(void)
 		cmocka_unit_test(digest_blames_the_network_where_it_is_due),
 		cmocka_unit_test(slow_line_has_its_keys),
 		cmocka_unit_test(a_capture_problem_is_said),
-		cmocka_unit_test(routes_are_found),
 		cmocka_unit_test(lines_are_valid_whatever_comes),
 		cmocka_unit_test(the_console_form_is_for_people),
 	};

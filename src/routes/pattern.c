@@ -1,7 +1,8 @@
-/* route.c - which route template a path belongs to, written as in FastAPI: /items/{id}, /items/{id:int}, /files/{rest:path}. */
-#include "lines.h"
+/* pattern.c - one template against one path, written as in FastAPI: /items/{id}, /items/{id:int}, /files/{rest:path}. */
+#include "pattern.h"
 
 #include <ctype.h>
+#include <stddef.h>
 #include <string.h>
 
 enum { STEPS_MAX = 20000 }; /* a hostile path must not make a template with many parameters expensive */
@@ -53,8 +54,7 @@ static bool matches(const char *template, const char *path, unsigned *steps)
 	}
 }
 
-/* Both match the same path: where they first differ, literal text is nearer to it than a parameter. */
-static bool is_nearer(const char *a, const char *b)
+bool pattern_is_nearer(const char *a, const char *b)
 {
 	while (*a != '\0' && *b != '\0') {
 		if (*a != '{' || *b != '{') {
@@ -71,14 +71,23 @@ static bool is_nearer(const char *a, const char *b)
 	return false;
 }
 
-const char *route_of(const struct config *c, const char *path)
+bool pattern_matches(const char *template, const char *path)
 {
-	const char *best = NULL;
-	for (size_t i = 0; i < c->routes.templates.count; i++) {
-		const char *template = c->routes.templates.items[i];
-		unsigned steps = STEPS_MAX;
-		if (matches(template, path, &steps) && (best == NULL || is_nearer(template, best)))
-			best = template;
+	unsigned steps = STEPS_MAX;
+	return matches(template, path, &steps);
+}
+
+bool pattern_valid(const char *template)
+{
+	bool inside = false;
+	if (template[0] != '/')
+		return false;
+	for (const char *p = template; *p != '\0'; p++) {
+		if ((unsigned char)*p <= ' ' || *p == '?' || *p == '#' || *p == 0x7f)
+			return false;
+		if ((*p == '{' && (inside || p[1] == '}')) || (*p == '}' && !inside) || (*p == '/' && inside))
+			return false;
+		inside = *p == '{' || (inside && *p != '}');
 	}
-	return best;
+	return !inside;
 }
