@@ -83,6 +83,41 @@ static void capture_metrics(struct exposition *e, const struct console *c, const
 		"Times that the sampler went away or did not answer.", k->sampler_losses);
 }
 
+static void push_family(struct exposition *e, const char *name, enum exposition_type type, const char *help,
+	const uint64_t values[PUSH_PLACES], const bool wanted[PUSH_PLACES])
+{
+	exposition_family(e, name, type, "", help);
+	for (size_t i = 0; i < PUSH_PLACES; i++) {
+		if (!wanted[i])
+			continue;
+		exposition_label(e, "place", push_place_names[i]);
+		exposition_u64(e, values[i]);
+	}
+}
+
+static void push_metrics(struct exposition *e, struct push *push)
+{
+	struct push_counts counts[PUSH_PLACES];
+	bool wanted[PUSH_PLACES];
+	for (enum push_place i = 0; i < PUSH_PLACES; i++) {
+		wanted[i] = push_wants(push, i);
+		if (wanted[i])
+			push_count(push, i, &counts[i]);
+	}
+#define EACH(field) ((const uint64_t[]){ wanted[0] ? counts[0].field : 0, wanted[1] ? counts[1].field : 0 })
+	push_family(e, "slowproxy_push_sent", EXPOSITION_COUNTER,
+		"Lines or profiles that the place has taken.", EACH(sent), wanted);
+	push_family(e, "slowproxy_push_dropped", EXPOSITION_COUNTER,
+		"Lines or profiles that were given up: the queue was full.", EACH(dropped), wanted);
+	push_family(e, "slowproxy_push_rejected", EXPOSITION_COUNTER,
+		"Lines or profiles that the place refused for good.", EACH(rejected), wanted);
+	push_family(e, "slowproxy_push_failures", EXPOSITION_COUNTER,
+		"Requests to the place that failed and are tried again.", EACH(failures), wanted);
+	push_family(e, "slowproxy_push_waiting", EXPOSITION_GAUGE, "Lines or profiles that wait to be sent.",
+		EACH(waiting), wanted);
+#undef EACH
+}
+
 static void own_metrics(struct exposition *e, const struct console *c, bool all_told)
 {
 	family(e, "slowproxy_log_lines_dropped", EXPOSITION_COUNTER,
@@ -115,6 +150,7 @@ static void console_metrics(void *console, struct exposition *e)
 	metrics_write(c->metrics, e);
 	proxy_metrics(e, &sum.proxy);
 	capture_metrics(e, c, &sum);
+	push_metrics(e, c->push);
 	own_metrics(e, c, sum.told);
 	metrics_write_process(e);
 	ask_free(asked);
@@ -219,13 +255,14 @@ void console_loop_init(
 	list_init(&l->running);
 }
 
-void console_open(struct console *c, const struct config *config, struct report *report,
+void console_open(struct console *c, const struct config *config, struct report *report, struct push *push,
 	struct console_loop **loops, int admin_fd)
 {
 	const struct admin_source source = { console_metrics, console_inflight, console_status, c };
 	pthread_mutex_init(&c->asking, NULL);
 	c->config = config;
 	c->report = report;
+	c->push = push;
 	c->loops = loops;
 	c->loop_count = config->workers;
 	c->reloaded_wall_ns = clock_wall_ns();

@@ -15,6 +15,7 @@
 #include <slowproxy/metrics.h>
 #include <slowproxy/net.h>
 #include <slowproxy/proxy.h>
+#include <slowproxy/push.h>
 #include <slowproxy/report.h>
 
 /* One event loop, as it can be asked. Everything is lent. */
@@ -28,6 +29,7 @@ struct console_loop {
 struct console {
 	const struct config *config;
 	struct report *report;
+	struct push *push; /* NULL: nothing is pushed; lent */
 	struct metrics *metrics;
 	struct console_loop **loops; /* owned array of loop_count that are lent */
 	uint32_t loop_count;
@@ -41,7 +43,7 @@ struct console {
 void console_loop_init(
 	struct console_loop *l, struct loop *loop, const struct proxy *proxy, const struct capture *capture);
 /* Takes loops and admin_fd (-1: none); the report tells it of slow requests from now on. */
-void console_open(struct console *c, const struct config *config, struct report *report,
+void console_open(struct console *c, const struct config *config, struct report *report, struct push *push,
 	struct console_loop **loops, int admin_fd);
 /* From now on no loop is asked. Any thread, and more than once. */
 void console_close(struct console *c);

@@ -347,7 +347,7 @@ static void sockets_learn(struct proxy_role *role)
 }
 
 /* The loops are made, but do not run yet. */
-static void console_begin(struct proxy_role *role)
+static void console_begin(struct proxy_role *role, struct push *push)
 {
 	const struct config *c = role->config;
 	uint32_t count = role->sockets.sockets.count;
@@ -355,7 +355,7 @@ static void console_begin(struct proxy_role *role)
 	struct console_loop **loops = xcalloc(c->workers, sizeof *loops);
 	for (uint32_t i = 0; i < c->workers; i++)
 		loops[i] = &role->threads[i].console;
-	console_open(&role->console, c, role->report, loops, fd);
+	console_open(&role->console, c, role->report, push, loops, fd);
 }
 
 static void tell_parent_ready(void)
@@ -419,7 +419,7 @@ int proxy_role_run(const struct config *config)
 	for (uint32_t i = 0; i < config->workers; i++)
 		loop_thread_open(&role, i);
 	routes_start(&role);
-	console_begin(&role);
+	console_begin(&role, push);
 	for (uint32_t i = 0; i < config->workers; i++)
 		if (pthread_create(&role.threads[i].thread, NULL, loop_thread_run, &role.threads[i]) != 0)
 			abort();
@@ -447,8 +447,8 @@ int proxy_role_run(const struct config *config)
 	close(role.signal_fd);
 	log_through_report(NULL, config);
 	report_free(role.report, 2 * NS_PER_S);
-	push_free(push, 2 * NS_PER_S);
 	console_clear(&role.console);
+	push_free(push, 2 * NS_PER_S);
 	record_thread_end();
 	return 0;
 }
