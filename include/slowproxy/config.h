@@ -185,6 +185,14 @@ bool config_key_known(const char *name, bool *is_boolean, const char **suggestio
 /* Whether nobody has set the key. */
 bool config_is_default(const struct config *c, const char *key);
 
+/* A key, for those who list them all. Static. */
+struct config_key {
+	const char *name, *doc;
+	const char *const *choices; /* ended by NULL; NULL: any value */
+	bool is_boolean;
+};
+bool config_key_at(size_t index, struct config_key *out); /* false: there are no more */
+
 /* The threshold that counts for this request: first matching row of slow.routes, else slow.threshold. path has no query. */
 uint64_t config_slow_threshold_ns(const struct config *c, const char *method, const char *path);
 

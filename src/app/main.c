@@ -7,6 +7,7 @@
 #include <slowproxy/config.h>
 
 #include "doctor.h"
+#include "completions.h"
 #include "dump.h"
 #include "healthcheck.h"
 #include "options.h"
@@ -48,6 +49,8 @@ static int command_run(struct options *options, char **argv)
 		return doctor_main(options);
 	case COMMAND_HEALTHCHECK:
 		return healthcheck_main(options);
+	case COMMAND_COMPLETIONS:
+		return completions_main(options->rest_count, options->rest);
 	case COMMAND_SCHEMA:
 		config_print_schema(stdout);
 		return 0;

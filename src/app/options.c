@@ -8,11 +8,7 @@
 #include <slowproxy/base/mem.h>
 #include <slowproxy/config.h>
 
-static const struct {
-	const char *name;
-	enum command command;
-	const char *help; /* NULL: known to the contract, not built yet */
-} subcommands[] = {
+static const struct subcommand subcommands[] = {
 	{ "dump", COMMAND_DUMP, "stacks of every thread and every asyncio task of a process, now" },
 	{ "record", COMMAND_RECORD, "where the time of a process goes: flame graph and other formats" },
 	{ "top", COMMAND_TOP, "live table of the functions and lines a process spends its time in" },
@@ -23,8 +19,16 @@ static const struct {
 	{ "schema", COMMAND_SCHEMA, "JSON Schema of proxy.yaml" },
 	{ "example", COMMAND_EXAMPLE, "an example proxy.yaml with every key" },
 	{ "reference", COMMAND_REFERENCE, "all keys explained, as Markdown" },
-	{ "completions", COMMAND_UNUSABLE, NULL },
+	{ "completions", COMMAND_COMPLETIONS, "completions for bash, zsh or fish" },
 };
+
+const struct subcommand *options_subcommand(size_t index)
+{
+	for (size_t i = 0; i < ARRAY_LEN(subcommands); i++)
+		if (subcommands[i].help != NULL && index-- == 0)
+			return &subcommands[i];
+	return NULL;
+}
 
 void options_print_help(void)
 {

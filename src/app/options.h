@@ -16,11 +16,20 @@ enum command {
 	COMMAND_TOP,
 	COMMAND_DOCTOR,
 	COMMAND_HEALTHCHECK,
+	COMMAND_COMPLETIONS,
 	COMMAND_SCHEMA,
 	COMMAND_EXAMPLE,
 	COMMAND_REFERENCE,
 	COMMAND_UNUSABLE /* the reason has been printed */
 };
+
+struct subcommand {
+	const char *name;
+	enum command command;
+	const char *help; /* NULL: known to the contract, not built yet */
+};
+/* Those that work, one after the other; NULL: there are no more. */
+const struct subcommand *options_subcommand(size_t index);
 
 struct options {
 	enum command command;

@@ -118,3 +118,12 @@ bool config_key_known(const char *name, bool *is_boolean, const char **suggestio
 	*suggestion = row != NULL ? NULL : nearest_key(name);
 	return row != NULL;
 }
+
+bool config_key_at(size_t index, struct config_key *out)
+{
+	if (index >= config_row_count)
+		return false;
+	const struct config_row *row = &config_rows[index];
+	*out = (struct config_key){ row->key, row->doc, row->choices, row->type == TYPE_BOOL };
+	return true;
+}
