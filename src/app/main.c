@@ -10,6 +10,7 @@
 #include "completions.h"
 #include "dump.h"
 #include "healthcheck.h"
+#include "manual.h"
 #include "options.h"
 #include "record.h"
 #include "roles.h"
@@ -60,6 +61,8 @@ static int command_run(struct options *options, char **argv)
 	case COMMAND_REFERENCE:
 		config_print_reference(stdout);
 		return 0;
+	case COMMAND_MANUAL:
+		return manual_main(options->rest_count, options->rest);
 	case COMMAND_UNUSABLE:
 		return 2;
 	case COMMAND_RUN:

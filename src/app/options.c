@@ -19,6 +19,7 @@ static const struct subcommand subcommands[] = {
 	{ "schema", COMMAND_SCHEMA, "JSON Schema of proxy.yaml" },
 	{ "example", COMMAND_EXAMPLE, "an example proxy.yaml with every key" },
 	{ "reference", COMMAND_REFERENCE, "all keys explained, as Markdown" },
+	{ "manual", COMMAND_MANUAL, "the manual page of the program (8) or of proxy.yaml (5), for man -l" },
 	{ "completions", COMMAND_COMPLETIONS, "completions for bash, zsh or fish" },
 };
 

@@ -20,6 +20,7 @@ enum command {
 	COMMAND_SCHEMA,
 	COMMAND_EXAMPLE,
 	COMMAND_REFERENCE,
+	COMMAND_MANUAL,
 	COMMAND_UNUSABLE /* the reason has been printed */
 };
 

@@ -24,6 +24,7 @@ for stage in image.stages(image.DOCKERFILE.read_text()):
             *sources, target = rest.split()
             place = root / target.lstrip("/")
             for source in sources:
+                place.parent.mkdir(parents=True, exist_ok=True)
                 if pathlib.Path(source).is_dir():
                     subprocess.run(["cp", "-rT", source, place], check=True)
                 else:
