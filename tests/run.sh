@@ -18,7 +18,7 @@ fuzz_inputs=${FUZZ_INPUTS:-200000} # for each fuzzer
 export CLICOLOR=0 PYTHONDONTWRITEBYTECODE=1
 
 packages="gcc libc6-dev cmake ninja-build pkg-config git libevent-dev libyaml-dev libjansson-dev libcurl4-openssl-dev zlib1g-dev openssl mount prometheus libcmocka-dev libncurses-dev clang-14 clang-format-14 clang-tidy-14
-libclang-rt-14-dev llvm-14 curl wrk nginx haproxy util-linux libcap2-bin runc debootstrap diffutils findutils python3 python3-pytest python3-httpx python3-yaml
+libclang-rt-14-dev llvm-14 curl wrk nginx haproxy util-linux libcap2-bin runc debootstrap dpkg-dev lintian mandoc man-db diffutils findutils python3 python3-pytest python3-httpx python3-yaml
 python3-fastapi python3-uvicorn python3-gunicorn gunicorn python3-hypercorn python3-daphne python3-waitress python3-werkzeug python3-httptools python3-h11 python3-uvloop
 python3-jsonschema python3-pyte python3-selenium chromium chromium-driver"
 
@@ -39,6 +39,7 @@ pystack          no   stacks of real interpreters are read rightly
 fuzz             no   fuzzers find nothing in a fixed number of inputs
 tidy             no   clang-tidy-14 has nothing to say
 containers       no   beside an app in containers (runc), slow lines and doctor say the same, and it is true
+package          no   the Debian package and its manuals: no complaints, installs, runs behind its unit's fences, goes
 bench            no   the benchmark runs (its figures are not judged here)
 "
 
@@ -202,6 +203,10 @@ stage_tidy() {
 # The Debian 12 of the image is made by debootstrap the first time, and kept in build/containers.
 stage_containers() {
 	build_into build >/dev/null && SLOWPROXY_BUILD=$top/build pytest_twice containers tests/containers
+}
+
+stage_package() {
+	build_into build -DCMAKE_INSTALL_PREFIX=/usr >/dev/null && SLOWPROXY_BUILD=$top/build pytest_twice package tests/package
 }
 
 stage_quickstart() {

@@ -29,17 +29,18 @@ def until(condition, what, seconds=20):
     raise AssertionError(f"waited {seconds} s in vain for {what}")
 
 
-def capabilities_for(uid, names):
-    """As Docker does it: root has them, another user only may get them from a marked file."""
-    own = names if uid == 0 else []
-    return {"bounding": names, "effective": own, "permitted": own, "inheritable": [], "ambient": []}
+def capabilities_for(uid, names, ambient):
+    """As Docker does it: root has them, another user only may get them from a marked file. ambient: as systemd does it."""
+    own = names if uid == 0 or ambient else []
+    return {"bounding": names, "effective": own, "permitted": own, "inheritable": own if ambient else [],
+            "ambient": own if ambient else []}
 
 
 class Container:
     number = 0
 
     def __init__(self, folder, name, root, args, uid, caps=(), no_new_privileges=False, read_only=False, mounts=(), env=(),
-                 join=None, share_pids=True, seccomp=None):
+                 join=None, share_pids=True, seccomp=None, ambient=False):
         Container.number += 1
         self.name = f"slowproxy-test-{name}-{time.monotonic_ns()}-{Container.number}"
         self.bundle = pathlib.Path(folder) / self.name
@@ -55,7 +56,7 @@ class Container:
             "process": {
                 "terminal": False, "user": {"uid": uid, "gid": uid}, "args": [str(a) for a in args], "cwd": "/",
                 "env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", *env],
-                "capabilities": capabilities_for(uid, list(caps)), "noNewPrivileges": no_new_privileges,
+                "capabilities": capabilities_for(uid, list(caps), ambient), "noNewPrivileges": no_new_privileges,
             },
             "root": {"path": str(root), "readonly": read_only},
             "hostname": name,

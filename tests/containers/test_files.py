@@ -61,7 +61,20 @@ def test_compose():
         assert set(service.get("depends_on", {})) <= set(services), name
         for volume in service.get("volumes", []):
             source = volume.split(":")[0]
-            assert source in named or (TOP / "docker" / source).exists(), f"{name}: {source} does not exist"
+            assert source in named or source == "/var/run/docker.sock" or (TOP / "docker" / source).exists(), f"{name}: {source}"
+
+
+def test_compose_and_grafana_name_each_other():
+    """Each address in Grafana's data sources, Prometheus' targets and Alloy's endpoints is a service of compose."""
+    files = [*(TOP / "docker/grafana/provisioning").rglob("*.yaml"), TOP / "docker/alloy/config.alloy"]
+    hosts = {host for path in files for host in re.findall(r"https?://([a-z]+):\d+", path.read_text())}
+    prometheus = yaml.safe_load((TOP / "docker/prometheus/prometheus.yml").read_text())
+    hosts |= {target.split(":")[0] for job in prometheus["scrape_configs"] for group in job["static_configs"]
+              for target in group["targets"]}
+    assert hosts and hosts <= set(COMPOSE["services"]), hosts
+    dashboards = yaml.safe_load(next((TOP / "docker/grafana/provisioning/dashboards").glob("*.yaml")).read_text())
+    targets = [volume.split(":")[1] for volume in COMPOSE["services"]["grafana"]["volumes"]]
+    assert all(provider["options"]["path"] in targets for provider in dashboards["providers"])
 
 
 def test_kubernetes():
