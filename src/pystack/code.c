@@ -62,7 +62,7 @@ static void code_free(struct code *c)
 	lines_clear(&c->lines);
 	free((char *)(uintptr_t)c->face.function);
 	free(c->copies.all);
-	free(c->bytes);
+	free(c->proofs);
 	free(c);
 }
 
@@ -175,17 +175,31 @@ uint64_t code_base(struct py_process *p, const struct code *c, int32_t copy, uin
 	return c->first_instruction; /* it has not begun: its first step makes the copy */
 }
 
-const uint8_t *code_bytes(struct py_process *p, const struct code *c)
+enum caller_proof code_proof_at(const struct py_layout *l, const uint8_t *instruction, size_t bytes_before)
+{
+	for (const struct caller *c = l->callers; c->proof != 0; c++) {
+		size_t back = (size_t)c->units_back * UNIT_BYTES;
+		if (back <= bytes_before && *(instruction - back) >= c->first &&
+			*(instruction - back) <= c->last)
+			return c->proof;
+	}
+	return 0;
+}
+
+const uint8_t *code_proofs(struct py_process *p, const struct code *c)
 {
 	size_t len = (size_t)c->units * UNIT_BYTES;
-	if (c->bytes != NULL || len > KEPT_BYTES_MAX)
-		return c->bytes;
+	if (c->proofs != NULL || len > KEPT_BYTES_MAX)
+		return c->proofs;
 	uint8_t *bytes = xmalloc(len);
-	if (mem_read(p->mem, c->first_instruction, bytes, len))
-		own(c)->bytes = bytes;
-	else
-		free(bytes);
-	return c->bytes;
+	if (mem_read(p->mem, c->first_instruction, bytes, len)) {
+		own(c)->proofs = xmalloc(c->units);
+		for (size_t unit = 0; unit < c->units; unit++)
+			own(c)->proofs[unit] = (uint8_t)code_proof_at(
+				&p->layout, bytes + unit * UNIT_BYTES, unit * UNIT_BYTES);
+	}
+	free(bytes);
+	return c->proofs;
 }
 
 const struct code *code_at(struct py_process *p, uint64_t addr)

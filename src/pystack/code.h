@@ -25,8 +25,8 @@ struct code {
 		uint64_t *all; /* where each copy of the instructions begins; 0 not known */
 		size_t count;
 	} copies;
-	uint8_t *bytes; /* the instructions when first asked for; NULL not yet */
-	bool library; /* not the user's own */
+	bool library;    /* not the user's own */
+	uint8_t *proofs; /* what a caller shows at each instruction (enum caller_proof); NULL not asked for yet */
 	struct line_map lines;
 };
 
@@ -42,8 +42,10 @@ struct code_table {
 const struct code *code_at(struct py_process *p, uint64_t addr);
 /* Where the copy of its instructions begins in which ip lies; the first instruction when none is known. */
 uint64_t code_base(struct py_process *p, const struct code *c, int32_t copy, uint64_t ip);
-/* Its instructions, as they were when first asked for; NULL when they are too long, or cannot be read. */
-const uint8_t *code_bytes(struct py_process *p, const struct code *c);
+/* What a caller shows at each instruction, as they were when first asked for; NULL when they cannot be read. */
+const uint8_t *code_proofs(struct py_process *p, const struct code *c);
+/* What it shows at this instruction, which so many others stand before; 0: it calls nothing there. */
+enum caller_proof code_proof_at(const struct py_layout *l, const uint8_t *instruction, size_t bytes_before);
 /* The line of an instruction; before the first traceable one, the line the function begins at. */
 uint32_t code_line(const struct code *c, int64_t unit);
 /* Whether any is not what it was; the ids of the first `room` of those. */

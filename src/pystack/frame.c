@@ -245,33 +245,20 @@ static bool shows(struct walk *w, const struct region *r, uint64_t addr, unsigne
 	return false;
 }
 
-/* What the caller shows while it stands at this instruction; 0: it calls nothing there. */
-static enum caller_proof proof_at(const struct py_layout *l, const uint8_t *instruction, size_t before)
-{
-	for (const struct caller *c = l->callers; c->proof != 0; c++) {
-		size_t back = (size_t)c->units_back * UNIT_BYTES;
-		if (back > before)
-			continue;
-		uint8_t opcode = *(instruction - back);
-		if (opcode >= c->first && opcode <= c->last)
-			return c->proof;
-	}
-	return 0;
-}
-
 /* The instructions as they were when first seen tell: an instruction is specialised and general by turns, but keeps its
  * family. Only when they do not, those of now are asked. */
 static enum caller_proof caller_proof(struct walk *w, const struct raw_frame *raw, uint64_t ip)
 {
 	enum { BACK = 9 * UNIT_BYTES };
-	const struct py_layout *l = &w->p->layout;
-	const uint8_t *known = code_bytes(w->p, raw->code);
+	const uint8_t *known = code_proofs(w->p, raw->code);
+	size_t unit = raw->unit > 0 ? (size_t)raw->unit : 0;
+	if (known != NULL && known[unit] != 0)
+		return (enum caller_proof)known[unit];
 	uint8_t now[BACK + UNIT_BYTES];
-	size_t at = raw->unit > 0 ? (size_t)raw->unit * UNIT_BYTES : 0, before = MIN(at, (size_t)BACK);
-	enum caller_proof proof = known != NULL ? proof_at(l, known + at, at) : 0;
-	if (proof == 0 && mem_read(w->p->mem, ip - before, now, before + UNIT_BYTES))
-		proof = proof_at(l, now + before, before);
-	return proof;
+	size_t before = MIN(unit * UNIT_BYTES, (size_t)BACK);
+	if (!mem_read(w->p->mem, ip - before, now, before + UNIT_BYTES))
+		return 0;
+	return code_proof_at(&w->p->layout, now + before, before);
 }
 
 /* Did this frame call the one above, as far as it can be told? A call leaves the function just above the caller's stack,

@@ -20,8 +20,6 @@ enum { PROOF_EVERY_NS = 5 * 1000 * 1000 };
 /* What one look holds of the runtime and the interpreters. */
 struct look {
 	struct py_process *p;
-	uint8_t runtime[RUNTIME_BYTES_MAX];
-	uint8_t gil[GIL_BYTES_MAX];
 	uint64_t gil_read;      /* the one that gil is of; 0 none */
 	uint64_t interp;        /* the one being listed */
 	struct thread **listed; /* newest first, as Python lists them; owned until they join the table */
@@ -29,6 +27,8 @@ struct look {
 	size_t guess; /* the index in the old table where the next thread is expected */
 	bool list_whole;
 	bool collecting;
+	uint8_t *runtime; /* its window, of RUNTIME_BYTES_MAX */
+	uint8_t gil[GIL_BYTES_MAX];
 };
 
 static struct mem_part window_part(uint64_t addr, const struct window *w, uint8_t *into)
@@ -361,7 +361,8 @@ static bool list(struct look *look, size_t wanted)
 
 static enum py_result look_once(struct py_process *p, const struct py_wants *wants, struct py_sample *out)
 {
-	struct look look = { .p = p };
+	uint8_t runtime[RUNTIME_BYTES_MAX]; /* gather fills it, or the look ends */
+	struct look look = { .p = p, .runtime = runtime };
 	*out = (struct py_sample){ .at_ns = clock_now_ns() };
 	p->unreadable = 0;
 	if (!gather(&look))

@@ -34,8 +34,12 @@ int main(int argc, char **argv)
 			frames = sample.threads[0].frame_count;
 	}
 	double seconds = (double)(clock_now_ns() - began) / (double)NS_PER_S;
-	printf("{\"samples_per_s\": %.0f, \"failed\": %llu, \"unreadable\": %llu, \"frames\": %zu}\n",
-		(double)taken / seconds, (unsigned long long)failed, (unsigned long long)unreadable, frames);
+	struct timespec cpu;
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
+	double cpu_us = (double)cpu.tv_sec * 1e6 + (double)cpu.tv_nsec / 1e3;
+	printf("{\"samples_per_s\": %.0f, \"cpu_us_per_look\": %.2f, \"failed\": %llu, \"unreadable\": %llu, \"frames\": %zu}\n",
+		(double)taken / seconds, taken ? cpu_us / (double)taken : 0, (unsigned long long)failed,
+		(unsigned long long)unreadable, frames);
 	py_process_close(process);
 	buf_clear(&why);
 	return 0;
