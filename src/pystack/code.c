@@ -67,12 +67,12 @@ static void code_free(struct code *c)
 }
 
 /* Fills c from the head of the code object; false when it does not look like one. */
-static bool take_head(const struct py_process *p, const uint8_t *head, struct code *c)
+static bool take_head(struct py_process *p, const uint8_t *head, struct code *c)
 {
 	const struct py_layout *l = &p->layout;
 	int64_t units = l->code_units != PY_NONE ? (int64_t)word_at(head, l->code_units) : 1;
 	int32_t first_line = int_at(head, l->code_first_line);
-	if (word_at(head, l->object_type) != p->types.code || units <= 0 || units > INT32_MAX ||
+	if (!type_is_code(p, word_at(head, l->object_type)) || units <= 0 || units > INT32_MAX ||
 		first_line < 0)
 		return false;
 	c->units = (uint32_t)units;
@@ -231,7 +231,7 @@ uint32_t code_line(const struct code *c, int64_t unit)
 }
 
 /* Of a code object that cannot be read any more, too, nothing is left of what it was. */
-static bool code_unchanged(const struct py_process *p, const struct code *c, const uint8_t *head)
+static bool code_unchanged(struct py_process *p, const struct code *c, const uint8_t *head)
 {
 	struct code now = { .addr = c->addr };
 	return take_head(p, head, &now) && now.name_addr == c->name_addr &&

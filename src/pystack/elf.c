@@ -1,6 +1,6 @@
 /* elf.c - the dynamic symbol table, walked in the memory of the process.
  *
- *   ELF header -> program headers -> PT_DYNAMIC -> symbol table, string table, GNU hash table -> symbol
+ *   ELF header -> program headers -> PT_DYNAMIC -> symbol table, string table, hash table -> symbol
  */
 #include "elf_image.h"
 
@@ -14,6 +14,18 @@ static uint32_t gnu_hash(const char *name)
 	uint32_t h = 5381;
 	for (; *name; name++)
 		h = h * 33 + (unsigned char)*name;
+	return h;
+}
+
+/* The older hash, of System V: where a linker makes no other. */
+static uint32_t old_hash(const char *name)
+{
+	uint32_t h = 0;
+	for (; *name; name++) {
+		h = (h << 4) + (unsigned char)*name;
+		h ^= h >> 24 & 0xf0;
+		h &= 0xfffffff;
+	}
 	return h;
 }
 
@@ -45,7 +57,7 @@ static bool find_dynamic(struct mem *m, uint64_t base, struct elf_image *e, uint
 
 bool elf_open(struct mem *m, uint64_t base, struct elf_image *e)
 {
-	uint64_t at, hash = 0;
+	uint64_t at, hash = 0, older = 0;
 	size_t bytes;
 	Elf64_Dyn entries[DYNAMIC_MAX];
 	*e = (struct elf_image){ 0 };
@@ -63,8 +75,19 @@ bool elf_open(struct mem *m, uint64_t base, struct elf_image *e)
 			e->strings = value;
 		else if (entries[i].d_tag == DT_GNU_HASH)
 			hash = value;
+		else if (entries[i].d_tag == DT_HASH)
+			older = value;
 	}
-	uint32_t head[4]; /* buckets, index of the first hashed symbol, words of the filter, shift */
+	uint32_t head[4];     /* buckets, index of the first hashed symbol, words of the filter, shift */
+	if (!hash && older) { /* buckets, symbols; then the buckets, then the chain */
+		e->old_hash = true;
+		if (!e->symbols || !e->strings || !mem_read(m, older, head, 8) || head[0] == 0)
+			return false;
+		e->bucket_count = head[0];
+		e->buckets = older + 8;
+		e->chain = e->buckets + 4ull * head[0];
+		return true;
+	}
 	if (!hash || !e->symbols || !e->strings || !mem_read(m, hash, head, sizeof head) || head[0] == 0)
 		return false;
 	e->bucket_count = head[0];
@@ -88,8 +111,25 @@ static bool symbol_named(
 	return true;
 }
 
+/* A bucket is the first symbol of a chain that ends with symbol 0. */
+static bool find_in_old_hash(
+	struct mem *m, const struct elf_image *e, const char *name, struct elf_symbol *out)
+{
+	uint32_t index;
+	uint64_t at = e->buckets + 4ull * (old_hash(name) % e->bucket_count);
+	for (unsigned steps = 0; steps < CHAIN_MAX && mem_read(m, at, &index, sizeof index) && index != 0;
+		steps++) {
+		if (symbol_named(m, e, name, index, out))
+			return true;
+		at = e->chain + 4ull * index;
+	}
+	return false;
+}
+
 bool elf_find(struct mem *m, const struct elf_image *e, const char *name, struct elf_symbol *out)
 {
+	if (e->old_hash)
+		return find_in_old_hash(m, e, name, out);
 	uint32_t hash = gnu_hash(name), index, link;
 	if (!mem_read(m, e->buckets + 4ull * (hash % e->bucket_count), &index, sizeof index) ||
 		index < e->first_hashed)

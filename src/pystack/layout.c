@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Before 3.11 no symbol carries the version, but the size of _PyRuntime does (x86_64). */
+/* Before 3.11 no symbol carries the version, and in a stripped program none does, but the size of _PyRuntime (x86_64). */
 static const struct {
 	uint64_t runtime_size;
 	uint32_t version_hex;
@@ -17,6 +17,8 @@ static const struct {
 	{ 1464, 0x03080000 },
 	{ 656, 0x03090000 },
 	{ 672, 0x030a0000 },
+	{ 166688, 0x030b0000 },
+	{ 459944, 0x030c0000 },
 };
 
 /* The table, a line for each field. */

@@ -30,10 +30,10 @@ static struct image *image_of(struct maps *maps, uint64_t base, const char *path
 
 static void take_line(struct maps *maps, char *line)
 {
-	uint64_t lo, hi, offset;
+	uint64_t lo, hi, offset, inode;
 	char rights[8];
 	int path_at = 0;
-	if (sscanf(line, "%lx-%lx %7s %lx %*s %*s %n", &lo, &hi, rights, &offset, &path_at) < 4)
+	if (sscanf(line, "%lx-%lx %7s %lx %*s %lu %n", &lo, &hi, rights, &offset, &inode, &path_at) < 5)
 		return;
 	if (line[path_at] != '[')
 		maps->highest = hi;
@@ -41,6 +41,11 @@ static void take_line(struct maps *maps, char *line)
 		return;
 	struct image *i = image_of(maps, lo - offset, line + path_at);
 	i->executable |= strchr(rights, 'x') != NULL;
+	if (i->first_hi == 0) {
+		i->first_lo = lo;
+		i->first_hi = hi;
+		i->inode = inode;
+	}
 	if (strchr(rights, 'w') == NULL)
 		return;
 	if (i->data_lo == 0)

@@ -10,8 +10,9 @@
 
 /* One mapped file. */
 struct image {
-	uint64_t base;             /* where its first byte lies, or would lie */
-	uint64_t data_lo, data_hi; /* from the first to the last byte that may be written; 0: none */
+	uint64_t base;                      /* where its first byte lies, or would lie */
+	uint64_t first_lo, first_hi, inode; /* its first mapping, and which file it is */
+	uint64_t data_lo, data_hi;          /* from the first to the last byte that may be written; 0: none */
 	char *path;
 	bool executable; /* some part of it may be run */
 	bool is_exe;     /* the program itself */

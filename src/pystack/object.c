@@ -23,6 +23,7 @@ static const struct {
 	{ "int", TYPE_INT },
 	{ "float", TYPE_FLOAT },
 	{ "str", TYPE_TEXT },
+	{ "code", TYPE_CODE },
 	{ "NoneType", TYPE_NONE },
 	{ "bytes", TYPE_BYTES },
 	{ "dict", TYPE_DICT },
@@ -67,6 +68,24 @@ enum type_kind type_kind_of(struct py_process *p, uint64_t type)
 	if (kind != TYPE_UNKNOWN)
 		map_put(&p->type_kinds.kinds, type, kind);
 	return (enum type_kind)kind;
+}
+
+/* Where no symbol told its address, the first that bears the name does. */
+static bool type_is(struct py_process *p, uint64_t *known, uint64_t type, enum type_kind kind)
+{
+	if (*known == 0 && type_kind_of(p, type) == kind)
+		*known = type;
+	return type == *known && type != 0;
+}
+
+bool type_is_code(struct py_process *p, uint64_t type)
+{
+	return type_is(p, &p->types.code, type, TYPE_CODE);
+}
+
+bool type_is_text(struct py_process *p, uint64_t type)
+{
+	return type_is(p, &p->types.text, type, TYPE_TEXT);
 }
 
 enum type_kind object_kind(struct py_process *p, uint64_t addr)

@@ -21,6 +21,7 @@ enum type_kind {
 	TYPE_INT,
 	TYPE_FLOAT,
 	TYPE_TEXT,
+	TYPE_CODE,
 	TYPE_NONE,
 	TYPE_BYTES,
 	TYPE_DICT,
@@ -43,6 +44,9 @@ struct type_table {
 void types_clear(struct type_table *t);
 
 enum type_kind type_kind_of(struct py_process *p, uint64_t type);
+/* Is this the type of code objects, or of str? The address tells, once it is known. */
+bool type_is_code(struct py_process *p, uint64_t type);
+bool type_is_text(struct py_process *p, uint64_t type);
 /* The kind of the object at addr. */
 enum type_kind object_kind(struct py_process *p, uint64_t addr);
 

@@ -36,17 +36,55 @@ struct runtime {
 	bool contradicted;    /* the name of its file speaks of another one */
 };
 
+/* From 3.13 on it begins with words that nothing else has: found by them where it has no name. */
+static bool scan_for_runtime(struct mem *m, const struct image *image, struct elf_symbol *out)
+{
+	enum { PAGE = 4096, DATA_BYTES_MAX = 8 << 20 };
+	uint8_t page[PAGE];
+	struct own_offsets own;
+	uint64_t hi = MIN(image->data_hi, image->data_lo + DATA_BYTES_MAX);
+	for (uint64_t at = image->data_lo; at < hi; at += PAGE) {
+		if (!mem_read(m, at, page, sizeof page))
+			continue;
+		for (size_t i = 0; i + OWN_OFFSETS_HEAD_BYTES <= PAGE; i += 8) {
+			if (!layout_own_offsets(page + i, &own) || own.version_hex >> 24 != 3)
+				continue;
+			*out = (struct elf_symbol){ at + i, 0 };
+			return true;
+		}
+	}
+	return false;
+}
+
+/* An image that exports nothing: a program that was linked with Python in it. */
+static bool find_unexported(struct mem *m, const struct image *image, struct runtime *out)
+{
+	if (!image->is_exe && !image_named_python(image))
+		return false;
+	return elf_file_runtime(m, image, &out->runtime) || scan_for_runtime(m, image, &out->runtime);
+}
+
 static bool find_in_image(struct mem *m, const struct image *image, struct runtime *out)
 {
 	struct elf_image e;
-	struct elf_symbol version;
+	struct elf_symbol version = { 0 };
+	uint8_t head[OWN_OFFSETS_HEAD_BYTES];
+	struct own_offsets own;
 	*out = (struct runtime){ 0 };
-	if (!elf_open(m, image->base, &e) || !elf_find(m, &e, "_PyRuntime", &out->runtime) ||
-		!elf_find(m, &e, "PyCode_Type", &out->code_type) ||
-		!elf_find(m, &e, "PyUnicode_Type", &out->text_type))
+	if (elf_open(m, image->base, &e) && elf_find(m, &e, "_PyRuntime", &out->runtime)) {
+		if (!elf_find(m, &e, "PyCode_Type", &out->code_type) ||
+			!elf_find(m, &e, "PyUnicode_Type", &out->text_type))
+			return false;
+		if (elf_find(m, &e, "Py_Version", &version) &&
+			mem_read(m, version.addr, &out->version_hex, 4))
+			return true;
+	} else if (!find_unexported(m, image, out)) {
 		return false;
-	if (elf_find(m, &e, "Py_Version", &version) && mem_read(m, version.addr, &out->version_hex, 4))
+	}
+	if (mem_read(m, out->runtime.addr, head, sizeof head) && layout_own_offsets(head, &own)) {
+		out->version_hex = own.version_hex;
 		return true;
+	}
 	out->version_hex = layout_guess_version(out->runtime.size);
 	out->patch_unknown = true;
 	/* A size alone is thin evidence: where the file bears a version, the two must agree. */

@@ -12,10 +12,10 @@ struct shape {
 	uint32_t chars, width; /* bytes a character: 1, 2, 4 */
 };
 
-static bool shape_of(const struct py_process *p, uint64_t addr, const uint8_t *head, struct shape *out)
+static bool shape_of(struct py_process *p, uint64_t addr, const uint8_t *head, struct shape *out)
 {
 	const struct py_layout *l = &p->layout;
-	if (word_at(head, l->object_type) != p->types.text)
+	if (!type_is_text(p, word_at(head, l->object_type)))
 		return false;
 	int64_t length = (int64_t)word_at(head, l->text_length);
 	uint32_t state = (uint32_t)int_at(head, l->text_state);
