@@ -16,6 +16,22 @@ if(GZIP)
   add_custom_target(manuals ALL DEPENDS ${manuals})
 endif()
 
+# So are the completions of the shells.
+foreach(row bash:bash-completion/completions:slowproxy zsh:zsh/vendor-completions:_slowproxy
+        fish:fish/vendor_completions.d:slowproxy.fish)
+  string(REPLACE ":" ";" row ${row})
+  list(GET row 0 shell)
+  list(GET row 1 folder)
+  list(GET row 2 name)
+  set(file ${CMAKE_BINARY_DIR}/completions/${shell})
+  add_custom_command(OUTPUT ${file} DEPENDS slowproxy VERBATIM
+    COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_BINARY_DIR}/completions
+    COMMAND slowproxy completions ${shell} > ${file})
+  list(APPEND completions ${file})
+  install(FILES ${file} DESTINATION share/${folder} RENAME ${name} COMPONENT manuals)
+endforeach()
+add_custom_target(completions ALL DEPENDS ${completions})
+
 # The rest belongs to a system: only `cmake --install build --component system`, or the package, puts it there.
 add_custom_command(OUTPUT changelog.Debian.gz DEPENDS ${package}/changelog.Debian VERBATIM
   COMMAND sh -c "gzip -9nc \"$1\" > changelog.Debian.gz" sh ${package}/changelog.Debian)

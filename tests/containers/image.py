@@ -13,8 +13,8 @@ import subprocess
 TOP = pathlib.Path(__file__).resolve().parents[2]
 DOCKERFILE = TOP / "docker" / "Dockerfile"
 # The names of Debian 13 in the Dockerfile -> those of Debian 12; "": linked in, or not needed there.
-DEBIAN_12 = {"libevent-core-2.1-7t64": "libevent-core-2.1-7", "libcurl4t64": "", "ca-certificates": "", "libjansson4": "libjansson4",
-             "libllhttp9.2": "", "zlib1g": "zlib1g"}
+DEBIAN_12 = {"libevent-core-2.1-7t64": "libevent-core-2.1-7", "libevent-extra-2.1-7t64": "libevent-extra-2.1-7",
+             "libcurl4t64": "", "ca-certificates": "", "libllhttp9.2": ""}
 
 
 def instructions(text):

@@ -132,6 +132,8 @@ def test_the_same_user_without_any_capability(start, image):
     assert image.settings["user"] == (1000, 1000)
     until(lambda: list(proxy.store.glob("**/*.html")), "the profile's page in the volume")
     assert line["profile_file"].startswith("/var/lib/slowproxy/")
+    healthy = proxy.run(*image.settings["healthcheck"])
+    assert healthy.returncode == 0, healthy
     # PID 1 of this namespace is slowproxy: STOPSIGNAL ends it.
     proxy.signal(image.settings["stopsignal"])
     assert proxy.popen.wait(20) == 0, proxy.said()

@@ -105,8 +105,10 @@ def test_installed_files(installed):
     assert "/etc/slowproxy/proxy.yaml" in conffiles and "/etc/logrotate.d/slowproxy" in conffiles
     inside(installed, "slowproxy", "-t", "-c", "/etc/slowproxy/proxy.yaml")
     assert unit_lines("ExecStart") == ["/usr/bin/slowproxy -c /etc/slowproxy/proxy.yaml"]
-    for path in ("usr/bin/slowproxy", "lib/systemd/system/slowproxy.service", "usr/share/man/man8/slowproxy.8.gz"):
-        assert (installed / path).exists(), path
+    for path in ("usr/bin/slowproxy", "lib/systemd/system/slowproxy.service", "usr/share/man/man8/slowproxy.8.gz",
+                 "usr/share/bash-completion/completions/slowproxy", "usr/share/zsh/vendor-completions/_slowproxy",
+                 "usr/share/fish/vendor_completions.d/slowproxy.fish"):
+        assert (installed / path).stat().st_size > 100, path
 
 
 def syscalls_of_unit():
