@@ -2,8 +2,10 @@
  *
  * Each client has an upstream connection of its own for life. No parsing, no timers, no logs: the floor under every proxy
  * that moves bytes through user space. Not for use: a peer that stops reading loses bytes.
- *   relay PORT UPSTREAM_PORT
+ *   relay PORT UPSTREAM_PORT | UPSTREAM_PATH
  */
+#include "address.h"
+
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -18,13 +20,6 @@ enum { MAX_FDS = 4096, BATCH = 64 };
 static int peer[MAX_FDS];
 static int poll_fd;
 
-static struct sockaddr_in loopback(const char *port)
-{
-	struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons((unsigned short)atoi(port)) };
-	at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	return at;
-}
-
 static void watch(int fd)
 {
 	int on = 1;
@@ -32,11 +27,11 @@ static void watch(int fd)
 	epoll_ctl(poll_fd, EPOLL_CTL_ADD, fd, &(struct epoll_event){ .events = EPOLLIN, .data.fd = fd });
 }
 
-static void join(int client, const struct sockaddr_in *upstream)
+static void join(int client, const struct bench_address *upstream)
 {
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	int fd = socket(upstream->any.ss_family, SOCK_STREAM, 0);
 	if (fd < 0 || fd >= MAX_FDS ||
-		connect(fd, (const struct sockaddr *)upstream, sizeof *upstream) != 0) {
+		connect(fd, (const struct sockaddr *)&upstream->any, upstream->len) != 0) {
 		close(client);
 		close(fd);
 		return;
@@ -71,10 +66,10 @@ int main(int argc, char **argv)
 {
 	if (argc != 3)
 		return 2;
-	struct sockaddr_in here = loopback(argv[1]), upstream = loopback(argv[2]);
+	struct bench_address here = bench_address(argv[1]), upstream = bench_address(argv[2]);
 	int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), on = 1;
 	setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-	if (bind(listener, (struct sockaddr *)&here, sizeof here) != 0 || listen(listener, 1024) != 0) {
+	if (bind(listener, (struct sockaddr *)&here.any, here.len) != 0 || listen(listener, 1024) != 0) {
 		perror("listen");
 		return 1;
 	}

@@ -2,7 +2,8 @@
 """What a proxied request costs: slowproxy beside nginx, HAProxy and a bare relay, in one run, on one machine, interleaved.
 
     tests/bench/run.py             some three minutes; prints the tables
-    tests/bench/run.py --write     and writes them into tests/bench/README.md
+    tests/bench/run.py --judge     holds them against the bars the proxy has set itself (bars.py), a few minutes more
+    tests/bench/run.py --write     and writes what it printed into tests/bench/README.md
     tests/bench/run.py --smoke     a few seconds: does everything once, the figures mean nothing
 
 Each proxy is pinned to the first CPU; backend (answer.c) and load share the second. Each round visits every proxy, so a
@@ -30,12 +31,14 @@ import sys
 import tempfile
 import time
 
+import bars
+
 TOP = pathlib.Path(__file__).resolve().parents[2]
 BUILD = TOP / "build"
 TOOLS = BUILD / "tests" / "bench"
 README = pathlib.Path(__file__).resolve().parent / "README.md"
 SLOWPROXY = pathlib.Path(os.environ.get("SLOWPROXY_BIN", BUILD / "slowproxy"))
-CONNECTIONS = 32
+CONNECTIONS = 64
 
 
 def free_port():
@@ -61,6 +64,11 @@ def answers(port):
         return False
     finally:
         connection.close()
+
+
+def listens(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def family(pid):
@@ -90,16 +98,30 @@ def cpu_of(pids):
     return ran / 1e9, user, ticks
 
 
-# --- the peers: each a function (folder, backend_port, port) -> argv, or None when it is not installed ------------------
+# --- the peers: each a function (folder, backend, port) -> argv, or None when it is not installed. The backend is a port or the
+# path of a unix socket.
 
 
-def slowproxy(folder, backend_port, port):
+def at(backend, unix="unix:"):
+    return f"127.0.0.1:{backend}" if isinstance(backend, int) else f"{unix}{backend}"
+
+
+def slowproxy_with(name, more, folder, backend, port):
     if not SLOWPROXY.exists():
         return None
-    config = folder / "slowproxy.yaml"
-    config.write_text(f"listen: 127.0.0.1:{port}\nupstream: 127.0.0.1:{backend_port}\ncapture:\n  directory: {folder}/profiles\n"
-                      "admin:\n  listen: \"off\"\n")
+    config = folder / f"{name}.yaml"
+    config.write_text(f"listen: 127.0.0.1:{port}\nupstream: {at(backend)}\n{more}")
     return [SLOWPROXY, "-c", config]
+
+
+def slowproxy(folder, backend, port):
+    return slowproxy_with("slowproxy", f"capture: {{ directory: {folder}/profiles }}\nadmin: {{ listen: 127.0.0.1:{free_port()} }}\n",
+                          folder, backend, port)
+
+
+def slowproxy_off(folder, backend, port):
+    return slowproxy_with("slowproxy-off", "slow: { threshold: \"off\" }\ncapture: { enabled: false }\nadmin: { listen: \"off\" }\n",
+                          folder, backend, port)
 
 
 NGINX = """daemon off; worker_processes 1; pid {folder}/{name}.pid; error_log stderr crit; {user}
@@ -107,7 +129,7 @@ events {{ worker_connections 4096; }}
 http {{
   access_log off; keepalive_requests 1000000000; client_body_temp_path {folder}/{name}.body; proxy_temp_path {folder}/{name}.proxy;
   fastcgi_temp_path {folder}/{name}.f; uwsgi_temp_path {folder}/{name}.u; scgi_temp_path {folder}/{name}.s;
-  upstream backend {{ server 127.0.0.1:{backend_port}; keepalive 256; keepalive_requests 1000000000; }}
+  upstream backend {{ server {backend}; keepalive 256; keepalive_requests 1000000000; }}
   server {{
     listen 127.0.0.1:{port};
     location / {{
@@ -123,25 +145,25 @@ NGINX_HEADERS = """proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; 
       add_header X-Response-Time $request_time always; add_header X-Request-ID $request_id always;"""
 
 
-def nginx_with(name, headers, folder, backend_port, port):
+def nginx_with(name, headers, folder, backend, port):
     binary = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin")
     if binary is None:
         return None
     config = folder / f"{name}.conf"
     user = "user nobody nogroup;" if os.getuid() == 0 else ""
-    config.write_text(NGINX.format(folder=folder, name=name, backend_port=backend_port, port=port, user=user, headers=headers))
+    config.write_text(NGINX.format(folder=folder, name=name, backend=at(backend), port=port, user=user, headers=headers))
     return [binary, "-c", config, "-p", folder]
 
 
-def nginx(folder, backend_port, port):
-    return nginx_with("nginx", "", folder, backend_port, port)
+def nginx(folder, backend, port):
+    return nginx_with("nginx", "", folder, backend, port)
 
 
-def nginx_headers(folder, backend_port, port):
-    return nginx_with("nginx-headers", NGINX_HEADERS, folder, backend_port, port)
+def nginx_headers(folder, backend, port):
+    return nginx_with("nginx-headers", NGINX_HEADERS, folder, backend, port)
 
 
-def haproxy(folder, backend_port, port):
+def haproxy(folder, backend, port):
     binary = shutil.which("haproxy", path=os.environ["PATH"] + ":/usr/sbin")
     if binary is None:
         return None
@@ -160,13 +182,13 @@ frontend front
   bind 127.0.0.1:{port}
   default_backend back
 backend back
-  server app 127.0.0.1:{backend_port}
+  server app {at(backend, "unix@")}
 """)
     return [binary, "-db", "-q", "-f", config]
 
 
-def relay(folder, backend_port, port):
-    return [TOOLS / "bench_relay", port, backend_port]
+def relay(folder, backend, port):
+    return [TOOLS / "bench_relay", port, backend]
 
 
 PEERS = {
@@ -234,36 +256,90 @@ def latency(port, rate, seconds, cpu):
     return found
 
 
-def measure(options, folder, cpus):
-    proxy_cpu, load_cpu = cpus
-    backend_port = free_port()
-    running, ports, skipped = {}, {}, []
-    rows = {}
+@contextlib.contextmanager
+def backend_running(folder, cpu, where, *more):
+    """answer.c at a port or, path given, at a unix socket that every user may connect to."""
+    backend = Started([TOOLS / "bench_answer", where, *more], cpu, folder, "answer")
     try:
-        backend = Started([TOOLS / "bench_answer", backend_port], load_cpu, folder, "answer")
-        running["(backend)"] = backend
-        until(lambda: answers(backend_port), "the backend")
-        for name, make in PEERS.items():
+        if isinstance(where, int):
+            until(lambda: more or answers(where), "the backend")
+        else:
+            until(pathlib.Path(where).exists, "the backend's socket")
+            os.chmod(where, 0o777)
+        yield
+    finally:
+        backend.stop()
+
+
+@contextlib.contextmanager
+def peers_running(folder, cpu, backend, makers):
+    """name -> (the started process, its port), for those that are installed."""
+    running = {}
+    try:
+        for name, make in makers.items():
             port = free_port()
-            argv = make(folder, backend_port, port)
+            argv = make(folder, backend, port)
             if argv is None:
-                skipped.append(name)
                 continue
-            running[name], ports[name] = Started(argv, proxy_cpu, folder, name), port
-            until(lambda: answers(port), f"{name} (its output is in {running[name].log})")
-        rows = {name: [] for name in ports}
+            running[name] = Started(argv, cpu, folder, name), port
+            until(lambda: listens(port), f"{name} (its output is in {running[name][0].log})")
+        yield running
+    finally:
+        for started, _ in reversed(running.values()):
+            started.stop()
+
+
+def medians(rows):
+    return {name: {key: statistics.median(row[key] for row in many) for key in many[0]} for name, many in rows.items()}
+
+
+def measure(options, folder, cpus, backend, makers):
+    """Medians over the rounds, by name; latency only where the backend can be asked directly."""
+    proxy_cpu, load_cpu = cpus
+    with backend_running(folder, load_cpu, backend), peers_running(folder, proxy_cpu, backend, makers) as running:
+        rows = {name: [] for name in running}
+        if options.rate == 0:
+            started, port = running.get("nginx") or running["slowproxy"]
+            options.rate = int(throughput(started, port, options.seconds, load_cpu)["rps"] / 2)
         for number in range(options.rounds):
-            direct = latency(backend_port, options.rate, options.seconds, load_cpu)
-            for name, port in ports.items():
-                row = throughput(running[name], port, options.seconds, load_cpu)
-                through = latency(port, options.rate, options.seconds, load_cpu)
-                row.update({key: through[key] - direct[key] for key in ("p50", "p99", "p999")})
+            direct = latency(backend, options.rate, options.seconds, load_cpu) if isinstance(backend, int) else None
+            for name, (started, port) in running.items():
+                row = throughput(started, port, options.seconds, load_cpu)
+                if direct:
+                    through = latency(port, options.rate, options.seconds, load_cpu)
+                    row.update({key: through[key] - direct[key] for key in ("p50", "p99", "p999")})
                 rows[name].append(row)
             print(f"round {number + 1} of {options.rounds} done", file=sys.stderr)
-    finally:
-        for started in reversed(running.values()):
-            started.stop()
-    return {name: {key: statistics.median(row[key] for row in many) for key in many[0]} for name, many in rows.items()}, skipped
+    return medians(rows)
+
+
+def body_rates(options, folder, cpus):
+    """Bytes per second of 64 MB answers, by name."""
+    backend, makers = free_port(), {name: PEERS[name] for name in ("slowproxy", "nginx")}
+    with backend_running(folder, cpus[1], backend, 64), peers_running(folder, cpus[0], backend, makers) as running:
+        rates = {name: [] for name in running}
+        for _ in range(options.rounds):
+            for name, (_, port) in running.items():
+                rates[name].append(bars.body_rate(port, options.seconds, cpus[1]))
+    return {name: statistics.median(many) for name, many in rates.items()}
+
+
+def measure_extras(options, folder, cpus):
+    """What only slowproxy is asked."""
+    backend, log = free_port(), folder / "access.log"
+    logging = {"slowproxy": lambda *where: slowproxy_with("logging", f"logs: {{ access: {log} }}\nresponse_time: {{ unit: ms }}\n", *where)}
+    extras = {"body": body_rates(options, folder, cpus)}
+    folder.chmod(0o777)
+    with backend_running(folder, cpus[1], backend):
+        with peers_running(folder, cpus[0], backend, logging) as running:
+            extras["truth"] = bars.truth(running["slowproxy"][1], log, 300 if options.smoke else 3000)
+        with peers_running(folder, cpus[0], backend, {"slowproxy": slowproxy}) as running:
+            started, port = running["slowproxy"]
+            extras["memory"] = bars.memory(bars.proxy_role(started.family()), port)
+        with peers_running(folder, cpus[0], backend, {"slowproxy": slowproxy}) as running:
+            started, port = running["slowproxy"]
+            extras["calls"] = bars.system_calls(bars.proxy_role(started.family()), port, 8)  # strace is slow: more would wait long enough to be armed
+    return extras
 
 
 def sampler_rate(options, folder, cpus):
@@ -321,7 +397,7 @@ def tables(rows, skipped, samples, options):
            f"latency at {options.rate} requests a second, from the time each was due. Medians.", "",
            "| proxy | CPU us per request | of it in user space | CPU, nginx = 1 | requests/s, one pinned core | busy | added p50 us | p99 us | p99.9 us |",
            "|---|---:|---:|---:|---:|---:|---:|---:|---:|"]
-    for name in PEERS:
+    for name in [*rows, *skipped]:
         if name in skipped:
             out.append(f"| {name} | skipped: not installed | | | | | | | |")
             continue
@@ -355,10 +431,13 @@ def main():
     parser.add_argument("--seconds", type=float, default=3)
     parser.add_argument("--rate", type=int, default=2000, help="requests a second for the latency part")
     parser.add_argument("--smoke", action="store_true", help="everything once and short")
+    parser.add_argument("--judge", action="store_true", help="measure more, and hold it against the bars; latency at half of nginx's maximum")
     parser.add_argument("--write", action="store_true", help="into tests/bench/README.md")
     options = parser.parse_args()
     if options.smoke:
         options.rounds, options.seconds, options.rate = 1, 1, 500
+    elif options.judge:
+        options.rate = 0  # half of what nginx carries
     options.seconds = int(options.seconds) if options.seconds >= 1 else 1
     if shutil.which("wrk") is None:
         raise SystemExit("wrk is not installed (Debian package wrk)")
@@ -367,11 +446,18 @@ def main():
     folder = pathlib.Path(tempfile.mkdtemp(prefix="slowproxy-bench-"))
     folder.chmod(0o755)
     try:
-        rows, skipped = measure(options, folder, cpus)
+        makers = dict(PEERS, **{"slowproxy, all off": slowproxy_off}) if options.judge else PEERS
+        rows = measure(options, folder, cpus, free_port(), makers)
+        skipped = [name for name in makers if name not in rows]
         samples = sampler_rate(options, folder, cpus)
+        verdict = ""
+        if options.judge:
+            some = {name: PEERS[name] for name in ("slowproxy", "nginx", "HAProxy", "relay")}
+            unix_rows = measure(options, folder, cpus, f"{folder}/backend.sock", some)
+            verdict = "\n\n" + bars.table(rows, unix_rows, measure_extras(options, folder, cpus), options.rate)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    text = tables(rows, skipped, samples, options)
+    text = tables(rows, skipped, samples, options) + verdict
     print(text)
     if options.write:
         write(text)
