@@ -119,7 +119,8 @@ def values_of(name, label, datasource, query, multi=True, **more):
     made = {"name": name, "label": label, "type": "query", "datasource": datasource, "query": query, "refresh": 2, "sort": 1,
             "hide": 0, "multi": multi, "includeAll": multi, "current": {}, "options": [], **more}
     if multi:
-        made.update(allValue=".+", current={"text": ["All"], "value": ["$__all"]})
+        made.setdefault("allValue", ".+")
+        made.update(current={"text": ["All"], "value": ["$__all"]})
     return made
 
 
@@ -181,7 +182,7 @@ def overview():
         number("p99", "99 of 100 requests are faster.", quantile(0.99, here), "s", [("green", None), ("orange", 1), ("red", 2.5)]),
         number("Slow requests", "Slow lines a minute.", f"60 * {rate('slowproxy_slow_requests_total', here)}", "cpm",
                [("green", None), ("orange", 1), ("red", 30)]),
-        number("Event loops blocked", "Share of time for which the busiest worker's event loop was held by one task.",
+        number("Event loops blocked", "Share of time for which slow requests held the busiest worker's event loop.",
                f"max({rate('slowproxy_event_loop_blocked_seconds_total', here, 'instance, worker')})", "percentunit",
                [("green", None), ("orange", 0.1), ("red", 0.5)]),
         number("Under way", "Requests that are under way now.", f"sum(http_server_active_requests{{{here}}})", "short", [("green", None)]),
@@ -206,7 +207,7 @@ def overview():
                   [("culprit_route", "Route"), ("culprit_function_name", "Function")], "ms", "Others waited"),
         lines_over_time("Slow requests by cause", "Slow lines a second.", 12,
                         [target(PROMETHEUS, rate("slowproxy_slow_requests_total", here, "cause"), "{{cause}}")], "cps", stacked=True),
-        lines_over_time("Event loop blocked by worker", "Share of time for which one task held the event loop of this worker while requests waited.",
+        lines_over_time("Event loop blocked by worker", "Share of time for which slow requests held the event loop of this worker: nothing else could go on there.",
                         12, [target(PROMETHEUS, rate("slowproxy_event_loop_blocked_seconds_total", here, "instance, worker"),
                                     "{{instance}} pid {{worker}}")], "percentunit"),
         lines_over_time("Slow lines by function", "What the lines of Loki say, over time.", 24,
@@ -254,7 +255,8 @@ def route():
                   [("code_function_name", "Function"), ("code_file_path", "File"), ("code_line_number", "Line")], "ms", "Time"),
         flame_graph('{service_name=~"$service", http_route=~"$route"}'),
     ]
-    more = values_of("route", "Route", PROMETHEUS, f'label_values({DURATION}_count{{job=~"$job", instance=~"$instance"}}, http_route)')
+    more = values_of("route", "Route", PROMETHEUS, f'label_values({DURATION}_count{{job=~"$job", instance=~"$instance"}}, http_route)',
+                     allValue=".*")  # requests of no known route have no such label
     link = {"type": "dashboards", "title": "slowproxy", "tags": ["slowproxy"], "asDropdown": False, "includeVars": True, "keepTime": True}
     return dashboard("slowproxy-route", "slowproxy / Route", "One route: how fast, how often, why it is slow.", variables(more), panels, [link])
 

@@ -48,7 +48,7 @@ void metrics_free(struct metrics *m);
 void metrics_request(struct metrics *m, uint32_t loop, const struct record *r);
 /* A slow line was made. Any thread. cause is a literal. */
 void metrics_slow(struct metrics *m, const struct record *r, const char *cause);
-/* The event loop of this worker was held for so long by one task. Any thread. */
+/* The event loop of this worker was held for so long by one slow request. Any thread. */
 void metrics_loop_blocked(struct metrics *m, int32_t worker_pid, uint64_t ns);
 
 /* All of the above. Any thread. */

@@ -89,8 +89,9 @@ struct digest {
 	uint64_t cpu_ns, blocking_ns, await_ns, gil_wait_ns; /* wall time by samples; 0 = none seen */
 	/* The rest of it, where the request's own tasks and threads are known. */
 	uint64_t blocked_by_ns, queued_ns, gc_ns;
-	uint64_t unsure_ns; /* of awaiting and being blocked: which of both cannot be told */
-	uint64_t unseen_ns; /* before the first look, and in holes: taken as what was seen next to it */
+	uint64_t unsure_ns;    /* of awaiting and being blocked: which of both cannot be told */
+	uint64_t held_loop_ns; /* of it: on the event loop, where nothing else could go on meanwhile */
+	uint64_t unseen_ns;    /* before the first look, and in holes: taken as what was seen next to it */
 
 	/* Who held the event loop while this request could not go on. */
 	uint64_t culprit_ns;                 /* 0: nobody */

@@ -141,6 +141,17 @@ static void own_metrics(struct exposition *e, const struct console *c, bool all_
 	exposition_u64(e, 1);
 }
 
+/* Once the console is closed, the report may be gone. */
+static void lent_metrics(struct exposition *e, struct console *c, bool all_told)
+{
+	pthread_mutex_lock(&c->asking);
+	if (!c->closed) {
+		push_metrics(e, c->push);
+		own_metrics(e, c, all_told);
+	}
+	pthread_mutex_unlock(&c->asking);
+}
+
 static void console_metrics(void *console, struct exposition *e)
 {
 	struct console *c = console;
@@ -150,8 +161,7 @@ static void console_metrics(void *console, struct exposition *e)
 	metrics_write(c->metrics, e);
 	proxy_metrics(e, &sum.proxy);
 	capture_metrics(e, c, &sum);
-	push_metrics(e, c->push);
-	own_metrics(e, c, sum.told);
+	lent_metrics(e, c, sum.told);
 	metrics_write_process(e);
 	ask_free(asked);
 }
@@ -231,7 +241,10 @@ static void console_status(void *console, struct json *j)
 static void console_slow(void *console, struct report_slow *slow)
 {
 	struct console *c = console;
-	metrics_slow(c->metrics, slow->record, slow->digest->cause);
+	const struct digest *d = slow->digest;
+	metrics_slow(c->metrics, slow->record, d->cause);
+	if (d->held_loop_ns != 0)
+		metrics_loop_blocked(c->metrics, slow->record->capture.worker_pid, d->held_loop_ns);
 	if (c->admin == NULL)
 		return;
 	const struct admin_slow kept = {

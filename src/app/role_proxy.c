@@ -448,7 +448,7 @@ int proxy_role_run(const struct config *config)
 	log_through_report(NULL, config);
 	report_free(role.report, 2 * NS_PER_S);
 	console_clear(&role.console);
-	push_free(push, 2 * NS_PER_S);
+	push_free(push, 800 * NS_PER_MS); /* with the report's less than the parent's patience */
 	record_thread_end();
 	return 0;
 }

@@ -307,7 +307,7 @@ static void write_slow(const struct metrics *m, struct exposition *e)
 		exposition_u64(e, m->captures[i]);
 	}
 	exposition_family(e, "slowproxy_event_loop_blocked_seconds", EXPOSITION_COUNTER, "seconds",
-		"Time for which one task held the event loop of a worker while requests waited.");
+		"Time for which slow requests held the event loop of a worker: nothing else could go on there.");
 	for (size_t i = 0; i < m->blocked_count; i++) {
 		char pid[16];
 		snprintf(pid, sizeof pid, "%" PRId32, m->blocked[i].pid);

@@ -62,7 +62,7 @@ static struct parcel *take_first(struct list *from)
 static void drop_oldest(struct place *p)
 {
 	struct parcel *oldest = take_first(&p->waiting);
-	p->waiting_count--;
+	p->count--;
 	p->bytes -= cost_of(oldest);
 	atomic_fetch_add(&p->dropped, 1);
 	free(oldest);
@@ -97,7 +97,7 @@ bool place_put(struct place *p, const struct push_item *item)
 	bool wake = fits && (p->first_put_ns == 0 || fills_batch);
 	if (fits) {
 		list_push_back(&p->waiting, &made->node);
-		p->waiting_count++;
+		p->count++;
 		p->bytes += cost_of(made);
 		if (p->first_put_ns == 0)
 			p->first_put_ns = clock_now_ns();
@@ -113,7 +113,7 @@ bool place_put(struct place *p, const struct push_item *item)
 void place_count(struct place *p, struct push_counts *out)
 {
 	pthread_mutex_lock(&p->mutex);
-	*out = (struct push_counts){ .waiting = p->waiting_count, .waiting_bytes = p->bytes };
+	*out = (struct push_counts){ .waiting = p->count, .waiting_bytes = p->bytes };
 	pthread_mutex_unlock(&p->mutex);
 	out->sent = atomic_load(&p->sent);
 	out->dropped = atomic_load(&p->dropped);
@@ -154,7 +154,6 @@ static void load_flight(struct place *p)
 		if (p->flight_count != 0 && p->flight_bytes + cost_of(next) > batch_bytes(p))
 			break;
 		list_remove(&next->node);
-		p->waiting_count--;
 		list_push_back(&p->flight, &next->node);
 		p->flight_count++;
 		p->flight_bytes += cost_of(next);
@@ -200,6 +199,7 @@ static size_t unload_flight(struct place *p)
 	size_t count = p->flight_count;
 	pthread_mutex_lock(&p->mutex);
 	p->bytes -= p->flight_bytes;
+	p->count -= count;
 	pthread_mutex_unlock(&p->mutex);
 	while (!list_empty(&p->flight))
 		free(take_first(&p->flight));
@@ -298,7 +298,7 @@ size_t place_give_up(struct place *p, CURLM *multi)
 	size_t count = unload_flight(p);
 	atomic_fetch_add(&p->dropped, count);
 	pthread_mutex_lock(&p->mutex);
-	count += p->waiting_count;
+	count += p->count; /* what waits */
 	while (!list_empty(&p->waiting))
 		drop_oldest(p);
 	pthread_mutex_unlock(&p->mutex);

@@ -25,8 +25,8 @@ struct place {
 	bool wanted;
 
 	pthread_mutex_t mutex;
-	struct list waiting; /* struct parcel, the oldest first */
-	size_t waiting_count;
+	struct list waiting;   /* struct parcel, the oldest first */
+	size_t count;          /* of all that wait or fly */
 	size_t bytes;          /* of all that wait or fly */
 	uint64_t first_put_ns; /* of what waits: the oldest; 0: nothing waits */
 	atomic_uint_fast64_t sent, dropped, rejected, failures;

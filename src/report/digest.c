@@ -381,6 +381,19 @@ static void find_own_line(
 	}
 }
 
+/* Whatever its own thread does, on the event loop it keeps all others from going on. */
+static uint64_t held_loop_ns(const struct profile *p, const struct story *s)
+{
+	uint64_t held_ns = 0;
+	for (size_t i = 0; i < s->count; i++) {
+		const struct story_look *look = &s->looks[i];
+		bool on_loop = look->own != NULL && p->lanes[look->own->lane].kind == PROFILE_LANE_LOOP;
+		if (on_loop && look->doing != DOING_AWAIT && look->doing != DOING_UNKNOWN)
+			held_ns += look->weight_ns;
+	}
+	return held_ns;
+}
+
 static void split_by_story(const struct story *s, struct digest *out)
 {
 	out->cpu_ns = s->ns[DOING_CPU];
@@ -403,6 +416,7 @@ static bool tell_story(const struct record *r, const struct stack_facts *facts, 
 	bool proven = s.own_looks != 0 || s.ns[DOING_BLOCKED_BY] != 0 || s.ns[DOING_QUEUED] != 0;
 	if (proven) {
 		split_by_story(&s, out);
+		out->held_loop_ns = held_loop_ns(p, &s);
 		find_own_line(p, facts, &s, out);
 		find_culprit(r, facts, &s, out);
 		out->attribution = out->frame_lane == PROFILE_LANE_THREAD ? "thread" : "task";
