@@ -53,6 +53,12 @@ enum py_state {
 };
 extern const char *const py_state_names[];
 
+/* A C function above the innermost Python function; its texts live as long as the process is open. */
+struct py_native {
+	const char *function; /* "<native>": its library names none there */
+	const char *library;  /* "libc.so.6" */
+};
+
 struct py_thread {
 	uint64_t tid;        /* native id as seen from our pid namespace; 0 unknown */
 	char name[32];       /* from /proc/PID/task/TID/comm, or threading's own name where that is read */
@@ -63,6 +69,8 @@ struct py_thread {
 	bool runs_event_loop;          /* an asyncio loop is running on its stack */
 	const struct py_frame *frames; /* leaf first */
 	size_t frame_count;
+	const struct py_native *natives; /* leaf first, above the frames; only when asked for */
+	size_t native_count;
 };
 
 /* A suspended asyncio task: its await chain. */
@@ -92,6 +100,7 @@ struct py_wants {
 	uint32_t max_threads; /* 0: 64 */
 	uint32_t max_tasks;   /* 0: 1000 */
 	bool blocking;        /* the Python threads are stopped meanwhile: exact, and felt. Needs ptrace */
+	bool native;          /* with `blocking`: the C functions, too. Needs py_native_built */
 };
 
 struct py_process;
@@ -106,6 +115,8 @@ MUST_CHECK enum py_result py_process_sample(
 	struct py_process *p, const struct py_wants *wants, struct py_sample *out);
 /* Whether a look may be `blocking`; else why holds a sentence. */
 MUST_CHECK bool py_process_stoppable(struct py_process *p, struct buf *why);
+/* Whether this build reads C functions (libdw). */
+bool py_native_built(void);
 /* The longest time, so far, that threads stood still for a look. */
 uint64_t py_process_stopped_ns(const struct py_process *p);
 /* Looks whether cached code objects still are what they were (before a report is made of them): true when none changed. */

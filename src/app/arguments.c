@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include <slowproxy/base/mem.h>
+#include <slowproxy/pystack.h>
 
 enum { ALL = TOOL_DUMP | TOOL_RECORD | TOOL_TOP, LOOKS = TOOL_RECORD | TOOL_TOP };
 
@@ -29,7 +30,7 @@ const struct flag_row flag_rows[FLAG_COUNT] = {
 		"also suspended asyncio tasks, each with what it awaits" },
 	[FLAG_SUBPROCESSES] = { "subprocesses", 's', NULL, LOOKS,
 		"also its children and theirs, those that are born meanwhile, too" },
-	[FLAG_NATIVE] = { "native", 'n', NULL, 0,
+	[FLAG_NATIVE] = { "native", 'n', NULL, ALL,
 		"the C functions above the innermost Python function, too; implies --blocking" },
 	[FLAG_FUNCTION] = { "function", 'F', NULL, TOOL_RECORD,
 		"a function is one frame, not one for each line" },
@@ -88,6 +89,15 @@ bool arguments_take(enum tool tool, int argc, char **argv, struct arguments *out
 			return false;
 		out->given[flag] = flag_rows[flag].value != NULL ? optarg : "";
 	}
+	if (out->given[FLAG_NATIVE] != NULL && !py_native_built()) {
+		fprintf(stderr,
+			"slowproxy %s: --native: this build reads no C functions; one made with cmake "
+			"-DSLOWPROXY_NATIVE=ON (libdw-dev) does\n",
+			argv[0]);
+		return false;
+	}
+	if (out->given[FLAG_NATIVE] != NULL)
+		out->given[FLAG_BLOCKING] = "";
 	out->rest = optind < argc ? argv + optind : NULL;
 	return true;
 }

@@ -31,13 +31,14 @@ static void usage_print(FILE *out)
 }
 
 /* The best of some looks: a thread that moves too fast, or is being made, is whole in the next one most times. */
-static enum py_result look(struct py_process *p, bool blocking, struct py_sample *sample)
+static enum py_result look(struct py_process *p, bool blocking, bool native, struct py_sample *sample)
 {
 	const struct py_wants wants = { .states = true,
 		.tasks = true,
 		.max_threads = DUMP_THREADS_MAX,
 		.max_tasks = DUMP_TASKS_MAX,
-		.blocking = blocking };
+		.blocking = blocking,
+		.native = native };
 	const struct timespec step = { .tv_nsec = (long)step_ns };
 	uint64_t until_ns = clock_now_ns() + patience_ns;
 	enum py_result result;
@@ -57,7 +58,7 @@ static bool coloured(void)
 	       (terminal == NULL || strcmp(terminal, "dumb") != 0);
 }
 
-static bool dump(pid_t pid, bool json, bool blocking)
+static bool dump(pid_t pid, bool json, bool blocking, bool native)
 {
 	struct py_process *p = NULL;
 	struct py_sample sample;
@@ -65,7 +66,7 @@ static bool dump(pid_t pid, bool json, bool blocking)
 	enum py_result r = attach(pid, &p, &text);
 	if (r == PY_OK && blocking && !py_process_stoppable(p, &text))
 		r = PY_DENIED;
-	if (r == PY_OK && (r = look(p, blocking, &sample)) != PY_OK)
+	if (r == PY_OK && (r = look(p, blocking, native, &sample)) != PY_OK)
 		buf_printf(&text, "process %d: %s", (int)pid, py_result_sentences[r]);
 	if (r == PY_OK) {
 		struct dumped d;
@@ -97,7 +98,8 @@ int dump_main(int argc, char **argv)
 		usage_print(stderr);
 		return EXIT_USAGE;
 	}
-	return dump(pid, arguments.given[FLAG_JSON] != NULL, arguments.given[FLAG_BLOCKING] != NULL)
+	return dump(pid, arguments.given[FLAG_JSON] != NULL, arguments.given[FLAG_BLOCKING] != NULL,
+		       arguments.given[FLAG_NATIVE] != NULL)
 		       ? EXIT_SUCCESS
 		       : EXIT_FAILURE;
 }

@@ -133,6 +133,16 @@ static void text_thread(struct ink *ink, const struct py_thread *t)
 	buf_add_str(ink->out, "): \"");
 	put(ink, HEAD, t->name);
 	buf_printf(ink->out, "\"%s\n", t->runs_event_loop ? " runs an event loop" : "");
+	for (size_t i = 0; i < t->native_count; i++) {
+		buf_add_str(ink->out, "    ");
+		put(ink, PLAIN, t->natives[i].function);
+		if (t->natives[i].library[0] != '\0') {
+			buf_add_str(ink->out, " (");
+			put(ink, PLACE, t->natives[i].library);
+			buf_add_char(ink->out, ')');
+		}
+		buf_add_char(ink->out, '\n');
+	}
 	text_frames(ink, t->frames, t->frame_count);
 }
 
@@ -247,6 +257,21 @@ static void json_id(struct json *j, const char *key, uint64_t address)
 	json_str(j, text);
 }
 
+static void json_natives(struct json *j, const struct py_native *natives, size_t count)
+{
+	json_key(j, "native_frames");
+	json_begin(j, '[');
+	for (size_t i = 0; i < count; i++) {
+		json_begin(j, '{');
+		json_key(j, "name");
+		json_str(j, natives[i].function);
+		json_key(j, "library");
+		json_str(j, natives[i].library);
+		json_end(j);
+	}
+	json_end(j);
+}
+
 static void json_thread(struct json *j, const struct py_thread *t, uint64_t running)
 {
 	json_begin(j, '{');
@@ -270,6 +295,8 @@ static void json_thread(struct json *j, const struct py_thread *t, uint64_t runn
 		json_i64(j, t->syscall);
 	else
 		json_null(j);
+	if (t->native_count != 0)
+		json_natives(j, t->natives, t->native_count);
 	json_frames(j, t->frames, t->frame_count);
 	json_end(j);
 }

@@ -91,6 +91,7 @@ bool record_options_take(int argc, char **argv, struct record_options *o)
 		.tasks = a.given[FLAG_TASKS] != NULL,
 		.functions = a.given[FLAG_FUNCTION] != NULL,
 		.no_lines = a.given[FLAG_NOLINENO] != NULL,
+		.native = a.given[FLAG_NATIVE] != NULL,
 		.blocking = a.given[FLAG_BLOCKING] != NULL,
 		.full_filenames = a.given[FLAG_FULL_FILENAMES] != NULL,
 	};

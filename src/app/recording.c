@@ -116,15 +116,19 @@ static uint32_t *stack_room(struct recording *r, size_t depth)
 }
 
 /* Of a process the leaf comes first, in a profile the root. */
-static uint32_t stack_of(struct recording *r, const struct py_frame *frames, size_t count)
+static uint32_t stack_of(struct recording *r, const struct py_frame *frames, size_t count,
+	const struct py_native *natives, size_t native_count)
 {
 	size_t below = r->root != UINT32_MAX ? 1 : 0;
-	uint32_t *stack = stack_room(r, count + below);
+	uint32_t *stack = stack_room(r, below + count + native_count);
 	if (below != 0)
 		stack[0] = r->root;
 	for (size_t i = 0; i < count; i++)
 		stack[below + count - 1 - i] = frame_of(r, &frames[i]);
-	return profile_add_stack(r->profile, stack, (uint32_t)(below + count));
+	for (size_t i = 0; i < native_count; i++)
+		stack[below + count + native_count - 1 - i] =
+			profile_add_frame(r->profile, natives[i].function, natives[i].library, 0);
+	return profile_add_stack(r->profile, stack, (uint32_t)(below + count + native_count));
 }
 
 static bool thread_wanted(const struct recording_wants *w, const struct py_thread *t)
@@ -153,7 +157,7 @@ static void take_thread(struct recording *r, const struct py_thread *t, uint64_t
 		.at_ns = at_ns,
 		.weight_ns = r->period_ns,
 		.lane = lane_of(r, PROFILE_LANE_THREAD, t->tid, name),
-		.stack = stack_of(r, t->frames, t->frame_count),
+		.stack = stack_of(r, t->frames, t->frame_count, t->natives, t->native_count),
 		.state = (uint8_t)states[t->state],
 		.holds_gil = t->holds_gil,
 		.syscall = (int16_t)t->syscall,
@@ -167,7 +171,7 @@ static void take_task(struct recording *r, const struct py_task *t, uint64_t at_
 		.at_ns = at_ns,
 		.weight_ns = r->period_ns,
 		.lane = lane_of(r, PROFILE_LANE_TASK, t->address, t->name),
-		.stack = stack_of(r, t->frames, t->frame_count),
+		.stack = stack_of(r, t->frames, t->frame_count, NULL, 0),
 		.state = PROFILE_AWAITING,
 		.syscall = -1,
 	};
@@ -243,7 +247,8 @@ enum py_result recording_look(struct recording *r)
 		.tasks = r->wants.tasks,
 		.max_threads = THREADS_MAX,
 		.max_tasks = TASKS_MAX,
-		.blocking = r->wants.blocking };
+		.blocking = r->wants.blocking,
+		.native = r->wants.native };
 	struct py_sample sample;
 	enum py_result result = py_process_sample(r->python, &wants, &sample);
 	if (result == PY_NO_PROCESS)

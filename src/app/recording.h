@@ -16,6 +16,7 @@ struct recording_wants {
 	bool tasks;          /* also suspended asyncio tasks */
 	bool functions;      /* a frame's line is the first of its function */
 	bool no_lines;       /* frames without lines */
+	bool native;         /* with the C functions above the innermost Python function */
 	bool blocking;       /* each look stops the Python threads meanwhile */
 	bool full_filenames; /* else from the package on: "fastapi/routing.py" */
 };

@@ -213,6 +213,7 @@ static int top(pid_t pid, const struct arguments *a, uint32_t rate_hz, uint64_t 
 		.idle = a->given[FLAG_IDLE] != NULL,
 		.gil = a->given[FLAG_GIL] != NULL,
 		.full_filenames = a->given[FLAG_FULL_FILENAMES] != NULL,
+		.native = a->given[FLAG_NATIVE] != NULL,
 		.blocking = a->given[FLAG_BLOCKING] != NULL,
 	};
 	enum py_result result = attach(pid, &python, &why);

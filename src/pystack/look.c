@@ -410,6 +410,26 @@ static bool code_is_stale(struct py_process *p)
 	return true;
 }
 
+/* The C functions of the threads that stand; one that does not has none. */
+static void show_natives(struct py_process *p, const struct py_sample *s)
+{
+	size_t room = s->thread_count * NATIVE_FRAMES_MAX, used = 0;
+	if (p->native == NULL && (p->native = native_new(p->pid)) == NULL)
+		return;
+	if (p->native_capacity < room) {
+		p->native_capacity = room;
+		p->natives = xrealloc(p->natives, room * sizeof *p->natives);
+	}
+	for (size_t i = 0; i < s->thread_count; i++) {
+		struct py_thread *t = &p->out_threads[i];
+		t->natives = p->natives + used;
+		if (stops_stand(&p->stops, (pid_t)t->tid))
+			t->native_count =
+				native_stack(p->native, (pid_t)t->tid, p->natives + used, NATIVE_FRAMES_MAX);
+		used += t->native_count;
+	}
+}
+
 /* Those that could not be stopped were read like any that runs: what they showed is not proven. */
 static uint32_t count_unstopped(const struct py_process *p)
 {
@@ -435,6 +455,8 @@ static enum py_result look_at_standing(
 	}
 	if (r == PY_OK)
 		out->unreadable += count_unstopped(p) + !all_stand;
+	if (r == PY_OK && wants->native)
+		show_natives(p, out);
 	return r;
 }
 

@@ -339,6 +339,8 @@ void py_process_close(struct py_process *p)
 	if (p == NULL)
 		return;
 	stops_clear(&p->stops);
+	native_free(p->native);
+	free(p->natives);
 	threads_clear(&p->threads);
 	tasks_clear(&p->tasks);
 	codes_clear(&p->codes);

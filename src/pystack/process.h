@@ -14,6 +14,7 @@
 #include "layout.h"
 #include "lines.h"
 #include "memory.h"
+#include "native.h"
 #include "object.h"
 #include "stop.h"
 #include "task.h"
@@ -62,6 +63,9 @@ struct py_process {
 	struct py_thread *out_threads;
 	size_t out_capacity;
 	struct stops stops;
+	struct native *native; /* NULL: not asked for yet, or not to be had */
+	struct py_native *natives; /* of all threads of a look */
+	size_t native_capacity;
 	bool stopped;          /* the look under way is one of standing threads */
 	uint32_t unreadable;   /* of the look under way */
 	uint64_t proven_at_ns; /* when we last made sure that it is still the same process */

@@ -89,6 +89,14 @@ bool stops_has(const struct stops *s, pid_t tid)
 	return false;
 }
 
+bool stops_stand(const struct stops *s, pid_t tid)
+{
+	for (size_t i = 0; i < s->count; i++)
+		if (s->all[i].tid == tid)
+			return s->all[i].stands && !s->all[i].gone;
+	return false;
+}
+
 bool stops_ask(struct stops *s, pid_t tid)
 {
 	if (tid <= 0 || stops_has(s, tid))

@@ -36,6 +36,7 @@ bool stops_possible(pid_t pid, struct buf *why);
 /* Asks a thread to stop. false: it cannot be (it ended, or somebody else traces it). */
 bool stops_ask(struct stops *s, pid_t tid);
 bool stops_has(const struct stops *s, pid_t tid);
+bool stops_stand(const struct stops *s, pid_t tid);
 /* Waits, for a bounded time, until all that were asked stand. false: some do not. */
 bool stops_wait(struct stops *s);
 /* Lets all go on. Those that did not stand yet stay known, and go on as soon as they do (stops_release again). */

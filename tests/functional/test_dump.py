@@ -67,6 +67,23 @@ def test_who_awaits_whom(awaits):
     assert document["threads"][0]["state"] == "idle" and document["threads"][0]["runs_event_loop"]
 
 
+def test_native_frames(folder):
+    """-n shows the C functions above the innermost Python function, by library; a build without libdw says so."""
+    process = Process("sleeper", [PYTHON, "-c", "import time\nprint('ready', flush=True)\ntime.sleep(60)"], folder)
+    until(lambda: "ready" in process.output(), "it to sleep")
+    run = dump(process.pid, "-n")
+    if "this build reads no C functions" in run.stderr:
+        assert run.returncode == 2
+        pytest.skip("SKIPPED: this build has no libdw (-DSLOWPROXY_NATIVE=ON)")
+    frames = [line.strip() for line in run.stdout.splitlines() if line.startswith("    ")]
+    assert run.returncode == 0 and "nanosleep (libc.so.6)" in frames[0] and frames[-1] == "<module> (<string>:3)", run.stdout + run.stderr
+    assert not any("_PyEval" in frame for frame in frames)
+    thread = json.loads(dump(process.pid, "-n", "-j").stdout)["threads"][0]
+    assert thread["native_frames"][0]["library"] == "libc.so.6" and len(thread["frames"]) == 1
+    run = subprocess.run([BINARY, "record", "-n", "-i", "-d", "0.3", "-f", "raw", "-o", "-", "-p", str(process.pid)], capture_output=True, text=True, timeout=20)
+    assert run.returncode == 0 and "<module> (<string>:3);" in run.stdout and "nanosleep (libc.so.6)" in run.stdout
+
+
 def test_colours_are_for_terminals(awaits):
     """On a terminal there are colours, unless NO_COLOR is set; a pipe gets none."""
     def on_a_terminal(**environment):
