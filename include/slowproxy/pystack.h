@@ -64,7 +64,7 @@ struct py_thread {
 	char name[32];       /* from /proc/PID/task/TID/comm, or threading's own name where that is read */
 	enum py_state state; /* UNKNOWN unless asked for */
 	int syscall;         /* -1 unless blocked or idle */
-	bool holds_gil;
+	bool holds_gil;      /* in a build without GIL: it may run Python just now, as others may, too */
 	bool is_main;
 	bool runs_event_loop;          /* an asyncio loop is running on its stack */
 	const struct py_frame *frames; /* leaf first */

@@ -21,10 +21,19 @@ ROOTS = pathlib.Path(os.environ.get("SLOWPROXY_PYTHON_ROOTS", "/var/lib/slowprox
 PYENV = pathlib.Path(os.environ.get("PYENV_ROOT", "/root/.pyenv")) / "versions"
 
 
+# More of them, by their paths, divided by colons: builds that no package has.
+MORE = os.environ.get("SLOWPROXY_PYTHONS", "")
+FREE_THREADED = set()
+
+
 def version_of(python):
     try:
-        run = subprocess.run([python, "-c", "import sys; print(*sys.version_info[:3])"], capture_output=True, text=True, timeout=20)
-        return tuple(map(int, run.stdout.split())) or None
+        run = subprocess.run([python, "-c", "import sys; print(*sys.version_info[:3], sys.abiflags)"],
+                             capture_output=True, text=True, timeout=20)
+        *version, flags = run.stdout.rstrip("\n").split(" ")
+        if "t" in flags:
+            FREE_THREADED.add(python)
+        return tuple(map(int, version)) or None
     except (OSError, ValueError, subprocess.TimeoutExpired):
         return None
 
@@ -39,7 +48,7 @@ def entered(root, program):
 
 def find_interpreters():
     """{path: version} of every CPython 3 at hand: the system's, pyenv's, and those in other roots."""
-    candidates = ["/usr/bin/python3", *sorted(map(str, PYENV.glob("*/bin/python3")))]
+    candidates = ["/usr/bin/python3", *sorted(map(str, PYENV.glob("*/bin/python3"))), *filter(None, MORE.split(":"))]
     if os.getuid() == 0 and ROOTS.is_dir():
         candidates += [entered(root, program) for root in sorted(ROOTS.iterdir())
                        for program in sorted(root.glob("usr/bin/python3.*")) if re.fullmatch(r"python3\.\d+t?", program.name)]
@@ -72,7 +81,7 @@ def shown(python, name):
 
 
 def name_of(python):
-    return ".".join(map(str, FOUND[python]))
+    return ".".join(map(str, FOUND[python])) + ("t" if python in FREE_THREADED else "")
 
 
 def pytest_report_header(config):

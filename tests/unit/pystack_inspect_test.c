@@ -71,10 +71,16 @@ static void pythons_find(void)
 {
 	glob_t roots;
 	char pattern[512];
+	const char *more = getenv("SLOWPROXY_PYTHONS");
 	const char *pyenv = getenv("PYENV_ROOT"), *others = getenv("SLOWPROXY_PYTHON_ROOTS");
 	pythons_add("", "/usr/bin/python3");
 	snprintf(pattern, sizeof pattern, "%s/versions/3.*/bin/python3", pyenv ? pyenv : "/root/.pyenv");
 	pythons_add("", pattern);
+	for (const char *at = more; at != NULL && *at != '\0'; at += strspn(at, ":")) {
+		snprintf(pattern, sizeof pattern, "%.*s", (int)strcspn(at, ":"), at);
+		pythons_add("", pattern);
+		at += strcspn(at, ":");
+	}
 	snprintf(pattern, sizeof pattern, "%s/*", others ? others : "/var/lib/slowproxy-pythons");
 	if (geteuid() == 0 && glob(pattern, 0, NULL, &roots) == 0) {
 		for (size_t i = 0; i < roots.gl_pathc; i++)

@@ -25,7 +25,7 @@
 #define TAPES TEST_DATA "/pystack/tapes/"
 
 static const char *const tapes[] = { "3.11.2", "3.11.7", "3.8.18", "3.9.18", "3.10.13", "3.12.1", "3.13.0",
-	"3.14.10", "3.15.2" };
+	"3.14.10", "3.15.2", "3.13.5t" };
 static const struct py_wants everything = { .states = true, .tasks = true };
 
 static void load(const char *name, const char *ending, struct buf *out)
@@ -477,7 +477,7 @@ static void symbols_in_memory(void **state)
 	}
 #define ON_TAPES(test)                                                                                       \
 	ON_TAPE(test, 0), ON_TAPE(test, 1), ON_TAPE(test, 2), ON_TAPE(test, 3), ON_TAPE(test, 4),            \
-		ON_TAPE(test, 5), ON_TAPE(test, 6), ON_TAPE(test, 7), ON_TAPE(test, 8)
+		ON_TAPE(test, 5), ON_TAPE(test, 6), ON_TAPE(test, 7), ON_TAPE(test, 8), ON_TAPE(test, 9)
 
 int main(void)
 {
