@@ -57,7 +57,7 @@ struct admin_slow {
 };
 void admin_slow(struct admin *a, const struct admin_slow *slow);
 
-/* Ends the thread, whatever it is doing. NULL is fine. */
+/* Gives the last answers, for half a second at most, and ends the thread. NULL is fine. */
 void admin_free(struct admin *a);
 
 #endif

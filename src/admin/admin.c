@@ -83,7 +83,7 @@ static void on_bell(evutil_socket_t fd, short what, void *context)
 	if (read(fd, &rings, sizeof rings) < 0 && errno != EAGAIN)
 		return;
 	if (atomic_load(&a->ending))
-		event_base_loopbreak(a->base);
+		connections_end(a->connections);
 	else if (atomic_load(&a->retiring))
 		connections_stop(a->connections);
 }

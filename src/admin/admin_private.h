@@ -16,6 +16,8 @@ struct connections;
 /* Accepts on fd, which stays the caller's to close. */
 struct connections *connections_new(struct event_base *base, struct evhttp *http, int fd);
 void connections_stop(struct connections *c); /* accepts no more */
+/* And breaks the base's loop once all that were accepted have had their answer, or half a second is over. */
+void connections_end(struct connections *c);
 void connections_free(struct connections *c); /* after the server */
 
 /* --- store.c: the latest slow requests --- */

@@ -11,10 +11,12 @@
 #include <event2/bufferevent.h>
 #include <event2/listener.h>
 
+#include <slowproxy/base/clock.h>
 #include <slowproxy/base/log.h>
 
 enum { PLACES = 64 };
-static const struct timeval look_again_in = { .tv_usec = 50000 };
+static const struct timeval look_again_in = { .tv_usec = 20000 };
+static const uint64_t last_answers_ns = 500 * NS_PER_MS;
 
 struct connections {
 	struct event_base *base;
@@ -22,7 +24,8 @@ struct connections {
 	struct evhttp_bound_socket *bound;
 	struct event *again;
 	struct bufferevent *places[PLACES];
-	bool stopped;
+	bool stopped, ending;
+	uint64_t end_at_ns;
 };
 
 static bool is_over(struct bufferevent *b)
@@ -52,12 +55,14 @@ static void look_again(evutil_socket_t fd, short what, void *context)
 	struct connections *c = context;
 	(void)fd;
 	(void)what;
-	if (c->stopped)
-		return;
-	if (sweep(c) < PLACES)
-		evconnlistener_enable(c->listener);
-	else
+	unsigned open = sweep(c);
+	bool over = c->ending && (open == 0 || clock_now_ns() >= c->end_at_ns);
+	if (over)
+		event_base_loopbreak(c->base);
+	else if (c->ending || (open == PLACES && !c->stopped))
 		event_add(c->again, &look_again_in);
+	else if (!c->stopped)
+		evconnlistener_enable(c->listener);
 }
 
 static struct bufferevent *made(struct event_base *base, void *context)
@@ -98,6 +103,14 @@ void connections_stop(struct connections *c)
 {
 	c->stopped = true;
 	evconnlistener_disable(c->listener);
+}
+
+void connections_end(struct connections *c)
+{
+	connections_stop(c);
+	c->ending = true;
+	c->end_at_ns = clock_now_ns() + last_answers_ns;
+	look_again(-1, 0, c);
 }
 
 void connections_free(struct connections *c)
