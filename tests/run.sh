@@ -18,7 +18,7 @@ fuzz_inputs=${FUZZ_INPUTS:-200000} # for each fuzzer
 export CLICOLOR=0 PYTHONDONTWRITEBYTECODE=1
 
 packages="gcc libc6-dev cmake ninja-build pkg-config git libevent-dev libyaml-dev libjansson-dev libcurl4-openssl-dev zlib1g-dev openssl mount prometheus libcmocka-dev libncurses-dev clang-14 clang-format-14 clang-tidy-14
-libclang-rt-14-dev llvm-14 curl wrk nginx haproxy util-linux libcap2-bin runc debootstrap dpkg-dev lintian mandoc man-db diffutils findutils python3 python3-pytest python3-httpx python3-yaml
+libclang-rt-14-dev llvm-14 valgrind curl wrk nginx haproxy util-linux libcap2-bin runc debootstrap dpkg-dev lintian mandoc man-db diffutils findutils python3 python3-pytest python3-httpx python3-yaml
 python3-fastapi python3-uvicorn python3-gunicorn gunicorn python3-hypercorn python3-daphne python3-waitress python3-werkzeug python3-httptools python3-h11 python3-uvloop
 python3-jsonschema python3-pyte python3-selenium chromium chromium-driver"
 
@@ -37,6 +37,7 @@ functional-asan  no   the core of the functional tests passes under AddressSanit
 tsan             no   the unit tests pass under ThreadSanitizer
 pystack          no   stacks of real interpreters are read rightly
 fuzz             no   fuzzers find nothing in a fixed number of inputs
+valgrind         no   nothing is lost when clients leave at each byte (a few thousand of them here)
 tidy             no   clang-tidy-14 has nothing to say
 containers       no   beside an app in containers (runc), slow lines and doctor say the same, and it is true
 package          no   the Debian package and its manuals: no complaints, installs, runs behind its unit's fences, goes
@@ -215,6 +216,10 @@ stage_quickstart() {
 	config/quickstart.sh --once
 }
 
+stage_valgrind() {
+	need valgrind
+	build_into build >/dev/null && "$python" tests/valgrind/aborts.py 3000
+}
 stage_bench() {
 	build_into build >/dev/null || return 1
 	[ -x build/slowproxy ] || skip "there is no build/slowproxy yet"
