@@ -218,7 +218,7 @@ stage_quickstart() {
 
 stage_valgrind() {
 	need valgrind
-	build_into build >/dev/null && "$python" tests/valgrind/aborts.py 3000
+	build_into build >/dev/null && "$python" tests/valgrind/aborts.py 2000
 }
 stage_bench() {
 	build_into build >/dev/null || return 1
