@@ -129,7 +129,7 @@ def wait_until_it_accepts(address, process):
     deadline = time.monotonic() + 120
     while True:
         try:
-            with socket.create_connection(address) as connection:
+            with socket.create_connection(address, timeout=10) as connection:
                 connection.sendall(REQUESTS[6])
                 if connection.recv(100):
                     return
@@ -143,7 +143,7 @@ def wait_until_it_accepts(address, process):
 def start_role(folder, config, listener):
     """The process on the network under valgrind, with the descriptors that its parent would give it."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    ours.send(struct.pack("IIII", CONTROL_SOCKETS, 0, 1, 1))  # one row of sockets, none of them lent
+    ours.send(struct.pack("IIIIII", CONTROL_SOCKETS, 0, 1, 1, 1, 0))  # one row of one socket, not lent; no admin listener
     memory = os.memfd_create("config")
     os.write(memory, config.read_bytes())
     given = [os.dup2(fd, 100 + i) for i, fd in enumerate((memory, theirs.fileno(), listener.fileno()))]
@@ -155,6 +155,8 @@ def start_role(folder, config, listener):
 
     argv = ["valgrind", "--leak-check=full", f"--log-file={folder}/valgrind.log", BINARY, "--role=proxy", "-c", config]
     process = subprocess.Popen(argv, preexec_fn=arrange, close_fds=False)
+    for fd in given:
+        os.close(fd)
     theirs.close()
     return process, ours
 
