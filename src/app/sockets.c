@@ -121,7 +121,8 @@ void sockets_from_environment(struct sockets *s, const struct predecessor *from)
 		row_of[i] = row_find(s, text);
 		if (row_of[i] == s->row_count)
 			row_add(s, text, predecessor_lent(from, i));
-		sets = MAX(sets, ++sockets_of[row_of[i]]);
+		sockets_of[row_of[i]]++;
+		sets = MAX(sets, sockets_of[row_of[i]]);
 	}
 	s->set_count = sets;
 	s->fds = xcalloc(s->row_count * sets + 1, sizeof *s->fds);

@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from objects import BINARY, PATIENCE, PYTHON, SANITIZED, Client, Proxy, alive, answer, keep_answering, until
+from objects import BINARY, PATIENCE, PYTHON, SANITIZED, Client, Proxy, alive, answer, free_port, keep_answering, until
 from test_workers import Clients, keep_answering_bodies
 
 
@@ -130,6 +130,18 @@ def test_service_manager_is_told(abstract, scripted, make_proxy, folder):
     manager.socket.close()
 
 
+def listening_count(pid):
+    """How many listening sockets the process holds, and each of its other descriptors is no stray one of 0, 1 or 2."""
+    standard = {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in range(3)}
+    held = [os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd") if int(name) > 2]
+    assert not standard & set(held), held
+    tables = "".join(pathlib.Path(f"/proc/{pid}/net/{name}").read_text() for name in ("tcp", "tcp6"))
+    listening_inodes = {words[9] for words in map(str.split, tables.splitlines()) if words[3] == "0A"}
+    listening_inodes |= {words[6] for words in map(str.split, pathlib.Path(f"/proc/{pid}/net/unix").read_text().splitlines())
+                         if words[3] == "00010000"}
+    return sum(name.removeprefix("socket:[").rstrip("]") in listening_inodes for name in held)
+
+
 @contextlib.contextmanager
 def ended_after(manager):
     """The newest of a line of binaries is nobody's child any more: it is ended here."""
@@ -146,7 +158,8 @@ def test_reloads_and_upgrades_under_load(kind, scripted, make_proxy, manager, fo
     """Fifty reloads and binary upgrades by turns under load: no request fails, and each old process ends."""
     turns = 6 if SANITIZED else 50 if kind == "tcp" else 10
     listen = {"listen": f"unix:{folder}/front.sock"} if kind == "unix" else {}
-    proxy = make_proxy(scripted(keep_answering_bodies), env=manager.env, **listen)
+    admin = f"127.0.0.1:{free_port()}"
+    proxy = make_proxy(scripted(keep_answering_bodies), env=manager.env, admin={"listen": admin}, **listen)
     manager.hear_until(READY="1")
     clients, mains = Clients(proxy), [proxy.pid]
     with ended_after(manager):
@@ -163,6 +176,9 @@ def test_reloads_and_upgrades_under_load(kind, scripted, make_proxy, manager, fo
         clients.finish()
         until(lambda: proxy.popen.poll() is not None, "the first binary to end", 30)
         until(lambda: not any(alive(pid) for pid in mains[:-1]), "the old binaries to end", 30)
+        assert Client(admin).get("/readyz").status == 200
+        assert listening_count(manager.main_pid) == 2  # of the address, and of the admin listener
+        assert "Epoll" not in proxy.log()
     assert proxy.popen.returncode == 0 and len(mains) == 1 + turns // 2
 
 
