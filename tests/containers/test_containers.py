@@ -204,3 +204,22 @@ def test_a_profile_without_process_vm_readv_and_another_user(start):
     proxy, _ = start({"seccomp": NO_READV, "caps": PTRACE}, {"uid": 2000})
     _, said = both_say(proxy, "denied")
     assert "seccomp" in remedies(said, "docker_run")
+
+
+def test_one_container(folder, containers):
+    """slowproxy as PID 1 of the app's own container starts the app, explains it, and ends with it; no capability."""
+    root, mounts = host_root(tempfile.mkdtemp(dir=folder))
+    store = pathlib.Path(tempfile.mkdtemp(dir=folder))
+    os.chown(store, 1000, 1000)
+    app = [bind(TOP / "config/demo/app.py", "/srv/app.py"), bind(BUILD / "slowproxy", "/srv/slowproxy"),
+           bind(store, "/tmp", "rw")]
+    alone = Container(folder, "alone", root, ["/srv/slowproxy", "--listen", f"0.0.0.0:{PORT}", "--slow.threshold", "200ms",
+                                              "--logs.format", "json", "--", "/usr/bin/python3", "-m", "uvicorn", "--app-dir",
+                                              "/srv", "app:app"], 1000, no_new_privileges=True, mounts=[*mounts, *app])
+    containers.append(alone)
+    until(lambda: alone.curl(f"http://127.0.0.1:{PORT}/", "-f"), "the app in its container")
+    assert alone.curl(f"http://127.0.0.1:{PORT}/blocking?seconds=0.4", "-f")
+    line = until(lambda: [one for one in alone.lines() if one.get("event") == "slow_request"], "the slow line")[0]
+    assert line["capture_status"] in ("ok", "partial"), (line, alone.said())
+    alone.signal("TERM")
+    assert alone.popen.wait(20) == 0, alone.said()
