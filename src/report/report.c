@@ -114,11 +114,20 @@ static struct report_copy copy_of(const struct record *r, const struct buf *cont
 	};
 }
 
-/* Pyroscope takes two profiles of one instant for one: no two are given the same. */
+static bool is_all_idle(const struct profile *p)
+{
+	for (size_t i = 0; i < p->sample_count; i++)
+		if (p->samples[i].state != PROFILE_IDLE)
+			return false;
+	return true;
+}
+
+/* Pyroscope takes two profiles of one instant for one: no two are given the same. One that shows nothing but waiting for work
+ * is not given at all. */
 static void outlet_profile(
 	struct report *rep, const struct record *r, const struct digest *d, const struct profile *shown)
 {
-	if (rep->outlet.profile == NULL || atomic_load(&rep->abandoned))
+	if (rep->outlet.profile == NULL || atomic_load(&rep->abandoned) || is_all_idle(shown))
 		return;
 	const struct profile_fact ids[] = { { "span_id", r->span_id }, { "trace_id", r->trace_id } };
 	uint64_t wall_ns = MAX(r->began_wall_ns + record_duration_ns(r), rep->profile_wall_ns + 1);
