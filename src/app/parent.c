@@ -8,6 +8,7 @@
  */
 #include "roles.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <pwd.h>
@@ -130,6 +131,7 @@ static bool family_add(struct parent *p, struct config *config, const struct buf
 	struct family *f = family_new(p->argv, config, yaml, before ? &before->sockets : &p->handed_over);
 	if (f == NULL)
 		return false;
+	assert(p->families.head.prev != NULL);
 	list_push_back(&p->families, &f->node);
 	p->family_count++;
 	family_start(f);
@@ -419,7 +421,6 @@ static int run(struct parent *p, struct config *config, const struct buf *yaml)
 {
 	log_as_parent(config);
 	directory_prepare(config);
-	list_init(&p->families);
 	p->upgrade.report = -1;
 	p->signal_fd = signals_to_fd();
 	predecessor_meet(&p->predecessor);
@@ -427,6 +428,7 @@ static int run(struct parent *p, struct config *config, const struct buf *yaml)
 	p->drain_ns = config->timeouts.drain_ns;
 	backend_init(&p->backend, p->options->backend, config);
 	descriptors_raise();
+	list_init(&p->families);
 	bool added = family_add(p, config, yaml);
 	sockets_close(&p->handed_over);
 	if (!added) {

@@ -25,8 +25,9 @@ struct code {
 		uint64_t *all; /* where each copy of the instructions begins; 0 not known */
 		size_t count;
 	} copies;
-	bool library;    /* not the user's own */
-	uint8_t *proofs; /* what a caller shows at each instruction (enum caller_proof); NULL not asked for yet */
+	bool library; /* not the user's own */
+	uint8_t *
+		proofs; /* what a caller shows at each instruction (enum caller_proof); NULL not asked for yet */
 	struct line_map lines;
 };
 
