@@ -124,6 +124,7 @@ struct config {
 
 	struct {
 		struct config_address listen; /* text "off": no admin listener */
+		const char *url;              /* as browsers reach it; "": as it is bound */
 	} admin;
 
 	struct {

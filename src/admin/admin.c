@@ -121,6 +121,12 @@ static void url_find(struct admin *a)
 {
 	struct net_address at = { .len = sizeof at.storage };
 	char text[128], host[64] = "";
+	const char *told = a->config->admin.url;
+	if (told != NULL && told[0] != '\0') {
+		size_t len = strlen(told);
+		snprintf(a->url, sizeof a->url, "%.*s", (int)(len - (told[len - 1] == '/')), told);
+		return;
+	}
 	if (getsockname(a->fd, (struct sockaddr *)&at.storage, &at.len) != 0 ||
 		at.storage.ss_family == AF_UNIX)
 		return;

@@ -61,7 +61,7 @@ struct admin {
 	pthread_t thread;
 	atomic_int state;
 	atomic_bool retiring, ending;
-	char url[192];
+	char url[256];
 	struct store store;
 };
 

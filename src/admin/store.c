@@ -47,13 +47,16 @@ static void remove_one(struct store *s, struct kept *k)
 	free(k);
 }
 
+/* The oldest go first: whole ones beyond the count, then what is heavy. */
 static void make_room(struct store *s)
 {
-	while (s->count > STORE_LINES_MAX)
-		remove_one(s, LIST_ENTRY(s->kept.head.prev, struct kept, node));
-	struct list_node *oldest = s->kept.head.prev;
-	for (; s->bytes > store_bytes_max && oldest != &s->kept.head; oldest = oldest->prev)
-		let_go(s, LIST_ENTRY(oldest, struct kept, node));
+	size_t place = 0;
+	list_for_each_safe (node, &s->kept)
+		if (++place > STORE_LINES_MAX)
+			remove_one(s, LIST_ENTRY(node, struct kept, node));
+	for (struct list_node *node = s->kept.head.prev; s->bytes > store_bytes_max && node != &s->kept.head;
+		node = node->prev)
+		let_go(s, LIST_ENTRY(node, struct kept, node));
 }
 
 void store_add(struct store *s, const struct admin_slow *slow)
@@ -104,7 +107,7 @@ struct kept *store_find(struct store *s, const char *id)
 
 void store_clear(struct store *s)
 {
-	while (s->count != 0)
-		remove_one(s, LIST_ENTRY(list_first(&s->kept), struct kept, node));
+	list_for_each_safe (node, &s->kept)
+		remove_one(s, LIST_ENTRY(node, struct kept, node));
 	pthread_mutex_destroy(&s->lock);
 }

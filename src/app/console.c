@@ -242,7 +242,8 @@ static void console_slow(void *console, struct report_slow *slow)
 {
 	struct console *c = console;
 	const struct digest *d = slow->digest;
-	metrics_slow(c->metrics, slow->record, d->cause);
+	if (!slow->record->still_running) /* it is told of once more when it is over */
+		metrics_slow(c->metrics, slow->record, d->cause);
 	if (d->held_loop_ns != 0)
 		metrics_loop_blocked(c->metrics, slow->record->capture.worker_pid, d->held_loop_ns);
 	if (c->admin == NULL)

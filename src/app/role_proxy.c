@@ -352,7 +352,7 @@ static void console_begin(struct proxy_role *role, struct push *push)
 	const struct config *c = role->config;
 	uint32_t count = role->sockets.sockets.count;
 	int fd = role->sockets.sockets.admin ? first_socket(c) + (int)count : -1;
-	struct console_loop **loops = xcalloc(c->workers, sizeof *loops);
+	struct console_loop **loops = xcalloc(c->workers, sizeof(struct console_loop *));
 	for (uint32_t i = 0; i < c->workers; i++)
 		loops[i] = &role->threads[i].console;
 	console_open(&role->console, c, role->report, push, loops, fd);

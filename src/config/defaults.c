@@ -158,6 +158,15 @@ const char *check_url(const char *text)
 	return strlen(text) > 1024 ? "is longer than 1024 bytes" : NULL;
 }
 
+/* It stands in each slow line. */
+const char *check_admin_url(const char *text)
+{
+	const char *why = check_url(text);
+	if (why == NULL && strlen(text) > 200)
+		why = "is longer than 200 bytes";
+	return why;
+}
+
 /* As Prometheus and Loki name labels. */
 const char *check_label(const char *text)
 {

@@ -19,6 +19,7 @@ const char *check_openapi(const char *text);
 const char *check_template(const char *text);
 const char *check_trusted(const char *text);
 const char *check_url(const char *text);
+const char *check_admin_url(const char *text);
 const char *check_label(const char *text);
 const char *check_header_line(const char *text);
 const char *check_line(const char *text);

@@ -369,6 +369,14 @@ const struct config_row config_rows[] = {
 		       "can reach it can read paths, addresses and stacks. When the default is in use by somebody else, "
 		       "slowproxy goes on without; an address that was asked for must be free." },
 
+	{ .key = "admin.url",
+		A_TEXT(admin.url),
+		.def = "",
+		.check = check_admin_url,
+		.example = "https://slow.example.org",
+		.doc = "What links to this listener begin with, such as profile_url in slow lines: the address under which people's "
+		       "browsers reach it. \"\": http:// and the address it listens on." },
+
 	{ .key = "metrics.max_routes",
 		A_NUMBER(metrics.max_routes),
 		.def = "300",

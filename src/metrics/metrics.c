@@ -60,7 +60,7 @@ struct metrics *metrics_new(uint32_t loops, uint32_t max_routes)
 	m->shelves = xcalloc(loops, sizeof *m->shelves);
 	m->shelf_count = loops;
 	for (uint32_t i = 0; i < loops; i++) {
-		m->shelves[i].slots = xcalloc(capacity, sizeof *m->shelves[i].slots);
+		m->shelves[i].slots = xcalloc(capacity, sizeof(struct series *));
 		m->shelves[i].mask = capacity - 1;
 	}
 	pthread_mutex_init(&m->lock, NULL);
@@ -217,12 +217,12 @@ static struct series **all_series(struct metrics *m, size_t *count)
 	for (uint32_t i = 0; i < m->shelf_count; i++) {
 		struct series *s = atomic_load_explicit(&m->shelves[i].newest, memory_order_acquire);
 		for (; s != NULL; s = atomic_load_explicit(&s->next, memory_order_relaxed)) {
-			all = array_grow(all, &capacity, *count, sizeof *all);
+			all = array_grow(all, &capacity, *count, sizeof(struct series *));
 			all[(*count)++] = s;
 		}
 	}
 	if (*count != 0)
-		qsort(all, *count, sizeof *all, by_labels);
+		qsort(all, *count, sizeof(struct series *), by_labels);
 	return all;
 }
 
@@ -294,14 +294,14 @@ static void write_durations(struct metrics *m, struct exposition *e)
 static void write_slow(const struct metrics *m, struct exposition *e)
 {
 	exposition_family(e, "slowproxy_slow_requests", EXPOSITION_COUNTER, "",
-		"Slow lines, by the route of the request and the cause that its samples tell.");
+		"Slow requests that are over, by route and by the cause that their samples tell.");
 	for (size_t i = 0; i < m->slow_count; i++) {
 		exposition_label(e, "http_route", m->slow[i].route);
 		exposition_label(e, "cause", m->slow[i].cause);
 		exposition_u64(e, m->slow[i].count);
 	}
 	exposition_family(e, "slowproxy_captures", EXPOSITION_COUNTER, "",
-		"Slow lines, by how the capture of their stacks went (capture_status).");
+		"Slow requests that are over, by how the capture of their stacks went (capture_status).");
 	for (size_t i = 0; i < CAPTURE_STATUS_COUNT; i++) {
 		exposition_label(e, "status", capture_statuses[i].name);
 		exposition_u64(e, m->captures[i]);

@@ -192,3 +192,11 @@ def test_the_page_is_whole_in_itself(admin_proxy):
     page = admin_proxy.admin.get("/")
     assert page.headers["Content-Type"].startswith("text/html") and "default-src 'none'" in page.headers["Content-Security-Policy"]
     assert not re.findall(rb"(?:src|href)=[\"']?(?:https?:)?//", page.body)
+
+
+def test_links_begin_with_the_address_people_use(demo_app, make_proxy):
+    """admin.url: behind a proxy of their own, the address we listen on leads nobody anywhere."""
+    proxy = make_proxy(demo_app, admin={"listen": f"127.0.0.1:{free_port()}", "url": "https://slow.example.org/"})
+    proxy.client.get("/await?seconds=0.4")
+    line = proxy.slow_line("/await")
+    assert line["profile_url"] == f"https://slow.example.org/profiles/{line['profile_id']}"
