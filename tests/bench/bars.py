@@ -118,8 +118,8 @@ def latency_bars(rows, rate):
     for key, name in (("p50", "p50"), ("p999", "p99.9")):
         peers = [rows[peer][key] for peer in ("nginx", "HAProxy") if peer in rows]
         if peers:
-            yield (f"added {name} at {rate} requests/s", f"{rows['slowproxy'][key]:.0f} us", f"<= {max(peers):.0f} us (nginx's or HAProxy's)",
-                   rows["slowproxy"][key] <= max(peers))
+            yield (f"added {name} at {rate} requests/s", f"{rows['slowproxy'][key]:.0f} us", f"<= {min(peers):.0f} us (the better of nginx and HAProxy)",
+                   rows["slowproxy"][key] <= min(peers))
 
 
 def bars(rows, unix_rows, extras, rate):
