@@ -202,7 +202,7 @@ static int socket_open(const struct sockets *s, const struct config *c, const st
 	if (from->before != SIZE_MAX)
 		return descriptor_again(
 			before->fds[n % before->set_count * before->row_count + from->before]);
-	if (n >= fresh)
+	if (n >= fresh || from->wanted == NULL) /* an origin nobody has is one that is wanted */
 		return descriptor_again(s->fds[n % fresh * s->row_count + row]);
 	return net_listen(from->wanted->is_unix, from->wanted->host, from->wanted->port, c->workers > 1, why);
 }
