@@ -115,7 +115,10 @@ struct capture_result {
 	uint64_t armed_ns;            /* looks were possible from here on */
 	struct capture_other *others; /* owned; those that held event loops, the longest first */
 	size_t other_count;
-	char reason[256]; /* a sentence; "" when status says it all */
+	uint32_t
+		blocked_others; /* requests that waited while this one held the event loop, as far as was seen */
+	uint64_t blocked_others_ns; /* all of them together */
+	char reason[256];           /* a sentence; "" when status says it all */
 };
 
 enum {

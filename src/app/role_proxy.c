@@ -85,6 +85,12 @@ static void on_finished(void *context, struct record *r)
 	report_record(t->role->report, r);
 }
 
+static void on_loop_blocked(void *thread, int32_t worker_pid, uint64_t ns)
+{
+	struct loop_thread *t = thread;
+	metrics_loop_blocked(t->role->console.metrics, worker_pid, ns);
+}
+
 /* --- one loop thread --- */
 
 static void tell_parent_when_silent(void *context)
@@ -108,7 +114,9 @@ static void loop_thread_open(struct proxy_role *role, uint32_t index)
 {
 	struct loop_thread *t = &role->threads[index];
 	const struct config *c = role->config;
-	const struct capture_sink sink = { on_finished, t };
+	const struct capture_sink sink = {
+		.finished = on_finished, .context = t, .loop_blocked = on_loop_blocked
+	};
 	const struct proxy_observer observer = { on_began, on_ended, t };
 
 	t->role = role;

@@ -82,7 +82,20 @@ static bool hear_target(struct capture *c, const struct ipc_target *m)
 	memcpy(s->target.reason, m->reason, sizeof m->reason);
 	if (m->head.worker != 0)
 		subject_history_set(c, s, history_of(c, m->head.worker));
+	if (s->history != NULL)
+		s->history->pid = m->pid;
 	return true;
+}
+
+/* Somebody holds the worker's event loop for long. */
+static void blocked_tell(struct capture *c, struct history *h, const struct ipc_tick *m, size_t filed)
+{
+	if (filed == 0 || filed != m->sample_count)
+		return;
+	uint64_t ns = hold_look(&h->hold, c->dictionary, (const struct ipc_sample *)(m + 1), filed, m->at_ns);
+	c->counters.loop_blocked_ns += ns;
+	if (ns != 0 && c->sink.loop_blocked != NULL)
+		c->sink.loop_blocked(c->sink.context, h->pid, ns);
 }
 
 static bool hear_tick(struct capture *c, const struct ipc_tick *m)
@@ -91,6 +104,7 @@ static bool hear_tick(struct capture *c, const struct ipc_tick *m)
 	if (h == NULL)
 		return true; /* nobody waits for it any more */
 	size_t filed = history_add(h, c->dictionary, m);
+	blocked_tell(c, h, m, filed);
 	c->counters.samples += filed;
 	capture_trim(c);
 	return filed == m->sample_count;

@@ -275,3 +275,51 @@ struct profile *history_cut(struct history *h, struct window *w)
 	profile_free(p);
 	return NULL;
 }
+
+/* --- who waited --- */
+static bool is_loop(const struct tick *t, const struct ipc_sample *s)
+{
+	return t->dictionary->lanes[s->lane - 1].kind == IPC_LANE_LOOP;
+}
+
+static bool held_by(const struct tick *t, uint64_t span)
+{
+	for (uint32_t i = 0; i < t->sample_count; i++)
+		if (is_loop(t, &t->samples[i]) && t->samples[i].span == span &&
+			t->samples[i].serves == IPC_SERVES_REQUEST && t->samples[i].state != IPC_STATE_IDLE)
+			return true;
+	return false;
+}
+
+/* What this look knows of who could go on. One that is nowhere has not begun, or is over but for its answer. */
+static void waiters_look(
+	const struct tick *t, const struct map *by_span, struct waiter *waiters, size_t count)
+{
+	uint64_t at;
+	for (size_t i = 0; i < count; i++)
+		waiters[i].waits = (t->flags & IPC_TICK_WHOLE) != 0;
+	for (uint32_t i = 0; i < t->sample_count; i++) {
+		const struct ipc_sample *s = &t->samples[i];
+		if (s->span != 0 && s->state != IPC_STATE_IDLE && map_get(by_span, s->span, &at))
+			waiters[at].waits = s->ready;
+	}
+}
+
+void history_hold_measure(struct history *h, const struct window *w, struct waiter *waiters, size_t count)
+{
+	struct map by_span = { 0 };
+	for (size_t i = 0; i < count; i++)
+		map_put(&by_span, waiters[i].span, i);
+	list_for_each (node, &h->ticks) {
+		struct tick *t = LIST_ENTRY(node, struct tick, node);
+		if (!in_window(w, t) || !usable(t) || !held_by(t, w->span))
+			continue;
+		if ((t->flags & IPC_TICK_TASKS) != 0)
+			waiters_look(t, &by_span, waiters, count);
+		for (size_t i = 0; i < count; i++)
+			if (waiters[i].waits && waiters[i].from_ns <= t->at_ns &&
+				waiters[i].to_ns >= t->at_ns)
+				waiters[i].lost_ns += t->thread_weight_ns;
+	}
+	map_clear(&by_span);
+}

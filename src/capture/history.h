@@ -12,9 +12,20 @@
 
 #include "dictionary.h"
 
+/* Who holds the event loop of a worker, and since when (holds.c). */
+struct hold {
+	uint64_t since_ns; /* 0: nobody */
+	uint64_t last_ns, told_ns;
+	uint64_t span;
+	uint32_t stack;
+	uint8_t serves;
+};
+
 struct history {
 	uint32_t worker; /* key; 0: of a sampler that is gone */
-	unsigned users;  /* subjects that will want a cut */
+	int32_t pid;     /* 0: not known */
+	struct hold hold;
+	unsigned users; /* subjects that will want a cut */
 	struct list ticks;
 	size_t bytes;
 };
@@ -39,6 +50,19 @@ void history_suspect(struct history *h, uint64_t from_ns, uint64_t to_ns);
 void history_trim(struct history *h, uint64_t before_ns);
 /* Drops the oldest tick; false: there is none. */
 bool history_drop_oldest(struct history *h);
+
+/* Another request, and what it lost while the one of the window held the event loop. */
+struct waiter {
+	uint64_t span, from_ns, to_ns; /* in flight so long */
+	uint64_t lost_ns;              /* out */
+	bool waits;                    /* could go on, or begin, as far as is known */
+};
+/* After history_cut with the same window: adds up what each of them lost. */
+void history_hold_measure(struct history *h, const struct window *w, struct waiter *waiters, size_t count);
+
+/* One look more. Returns for how long, not told before, a block goes on by now; 0: there is none. */
+uint64_t hold_look(struct hold *h, const struct dictionary *d, const struct ipc_sample *samples, size_t count,
+	uint64_t at_ns);
 
 /* Owned; NULL when there is no sample in the window. Each sample stands for the time until the next look, the first one also
  * for the time since the window began; but for no more than five times the usual distance: what happened in a longer hole

@@ -33,7 +33,14 @@ void others_ended(struct capture *c, const struct record *r)
 {
 	if (list_empty(&c->by_age) || record_duration_ns(r) < worth_keeping_ns || r->span_id[0] == '\0')
 		return;
-	other_of_record(r, &c->ended[c->ended_at++ % ENDED_KEPT]);
+	struct ended *e = &c->ended[c->ended_at++ % ENDED_KEPT];
+	const struct subject *s = r->armed;
+	const uint64_t *at = r->timeline.at;
+	other_of_record(r, &e->other);
+	memcpy(e->span_id, r->span_id, sizeof e->span_id);
+	e->worker = s != NULL && s->history != NULL ? s->history->worker : 0;
+	e->from_ns = at[MARK_REQUEST_SENT] != 0 ? at[MARK_REQUEST_SENT] : at[MARK_UPSTREAM];
+	e->to_ns = at[MARK_RESPONSE_END] != 0 ? at[MARK_RESPONSE_END] : at[MARK_END];
 }
 
 static bool find_here(struct capture *c, const char *span_id, struct capture_other *out)
@@ -68,8 +75,8 @@ static void other_find(struct capture *c, uint64_t span, struct capture_other *o
 	if (find_here(c, span_id, out))
 		return;
 	for (size_t i = 0; i < ENDED_KEPT; i++)
-		if (c->ended[i].span == span) {
-			*out = c->ended[i];
+		if (c->ended[i].other.span == span) {
+			*out = c->ended[i].other;
 			return;
 		}
 }

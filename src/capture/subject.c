@@ -43,7 +43,8 @@ uint64_t subject_from_ns(const struct subject *s)
 {
 	const uint64_t *at = s->record->timeline.at;
 	uint64_t from = at[MARK_REQUEST_SENT] != 0 ? at[MARK_REQUEST_SENT] : at[MARK_UPSTREAM];
-	return from != 0 ? MIN(from, s->armed_ns) : s->armed_ns;
+	/* Not before there was a connection: until then it was connecting, and that is told apart. */
+	return from != 0 ? MAX(MIN(from, s->armed_ns), at[MARK_UPSTREAM]) : s->armed_ns;
 }
 
 void subject_history_set(struct capture *c, struct subject *s, struct history *h)
@@ -230,6 +231,7 @@ void subject_result(struct capture *c, struct subject *s, uint64_t until_ns, str
 	if (s->was_queued)
 		result->queued_until_ns = s->found_ns != 0 ? MIN(s->found_ns, w.to_ns) : w.to_ns;
 	others_fill(c, s, result);
+	victims_count(c, s, &w, result);
 	bool deaf = s->state == SUBJECT_ENDING ? !s->answered : c->silent || c->channel < 0;
 	if (!s->heard && s->state == SUBJECT_WAITING)
 		result_of_untold(c, s, result);

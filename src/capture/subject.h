@@ -44,6 +44,14 @@ struct subject {
 
 enum { ENDED_KEPT = 256 };
 
+/* A request that ended lately. */
+struct ended {
+	struct capture_other other;
+	char span_id[17];
+	uint32_t worker; /* key; 0: not known */
+	uint64_t from_ns, to_ns;
+};
+
 struct capture {
 	struct loop *loop;
 	const struct config *config;
@@ -63,7 +71,7 @@ struct capture {
 	size_t ending_count;
 	struct list by_age;
 	struct map by_id;
-	struct capture_other ended
+	struct ended ended
 		[ENDED_KEPT]; /* a ring: requests that ended lately, should one of them have blocked others */
 	size_t ended_at;
 	uint64_t next_id;
@@ -89,6 +97,11 @@ MUST_CHECK bool subject_stop(struct capture *c, struct subject *s, bool wants_en
 void others_fill(struct capture *c, const struct subject *s, struct capture_result *result);
 /* A request ends: it may be asked for a little later. */
 void others_ended(struct capture *c, const struct record *r);
+
+/* --- victims.c --- */
+/* Counts the requests that waited while this one held the event loop; after its profile was cut with this window. */
+void victims_count(
+	struct capture *c, const struct subject *s, const struct window *w, struct capture_result *result);
 
 /* --- hear.c --- */
 void capture_hear(void *capture); /* the channel is readable */

@@ -138,6 +138,10 @@ static void add_digest(struct json *j, const struct record *r, const struct dige
 		if (split[i].ns != 0)
 			add_ms(j, split[i].key, split[i].ns);
 	add_culprit(j, r, d);
+	if (r->capture.blocked_others != 0) {
+		add_number(j, "blocked_others", r->capture.blocked_others);
+		add_ms(j, "blocked_others_ms", r->capture.blocked_others_ns);
+	}
 	if (d->frame == NULL)
 		return;
 	add_text(j, "code_function_name", d->frame->function, NAME_MAX_BYTES);

@@ -78,6 +78,9 @@ static void add_worker_facts(
 			d->culprit != NULL ? d->culprit->path : d->culprit_kind,
 			d->culprit != NULL ? ", request " : "",
 			d->culprit != NULL ? d->culprit->request_id : "", ms(d->culprit_ns));
+	if (r->capture.blocked_others != 0)
+		add_fact(f, "Held up", "%" PRIu32 " other requests, %.0f ms together",
+			r->capture.blocked_others, ms(r->capture.blocked_others_ns));
 	add_fact(f, "Attribution", "%s%s%s", d->attribution, d->attribution_reason != NULL ? ": " : "",
 		d->attribution_reason != NULL ? d->attribution_reason : "");
 	add_fact(f, "Request", "%s", r->request_id);

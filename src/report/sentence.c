@@ -156,6 +156,9 @@ void sentence_add(struct buf *out, const struct record *r, const struct digest *
 		else
 			add_no_line(out, r);
 	}
+	if (r->capture.blocked_others != 0)
+		buf_printf(out, "; %" PRIu32 " other request%s waited", r->capture.blocked_others,
+			r->capture.blocked_others == 1 ? "" : "s");
 	if (r->capture.samples != 0 &&
 		capture_reason(r)[0] != '\0') /* where there are none, it is said already */
 		buf_printf(out, "; %s", capture_reason(r));

@@ -22,6 +22,8 @@ enum {
 /* Functions in which a task waits for a job it gave to a thread, and before that for a thread to be free. */
 static const char *const job_functions[] = { "run_sync_in_worker_thread", "to_thread",
 	"SyncToAsync.__call__" };
+/* Of these the ones whose job may stand in a queue before a thread takes it. */
+static const char *const queue_functions[] = { "to_thread", "SyncToAsync.__call__" };
 static const char *const token_functions[] = { "CapacityLimiter.acquire_on_behalf_of" };
 enum { LEAF_FRAMES = 4 };
 
@@ -131,6 +133,25 @@ static bool is_thread(const struct profile *p, const struct profile_sample *s)
 	return s != NULL && p->lanes[s->lane].kind != PROFILE_LANE_TASK;
 }
 
+/* A job was given to a pool, and no thread has taken it up: it stands in a queue, as far as every thread at work is known. */
+static bool stands_in_queue(const struct profile *p, const struct profile_look *look, const struct seen *seen,
+	const struct story *s)
+{
+	return look->whole && !seen->strangers && !s->job_taken &&
+	       leaf_function(p, seen->own, queue_functions, ARRAY_LEN(queue_functions)) != 0;
+}
+
+/* Has a thread taken up the job that the request waits for? Known until the request waits for something else. */
+static void job_note(const struct profile *p, const struct seen *seen, struct story *s)
+{
+	if (seen->own == NULL)
+		return;
+	if (is_thread(p, seen->own))
+		s->job_taken = p->lanes[seen->own->lane].kind == PROFILE_LANE_THREAD;
+	else if (leaf_function(p, seen->own, job_functions, ARRAY_LEN(job_functions)) == 0)
+		s->job_taken = false;
+}
+
 static void look_judge(const struct profile *p, const struct profile_look *look, const struct seen *seen,
 	const struct story *s, struct story_look *out)
 {
@@ -140,7 +161,7 @@ static void look_judge(const struct profile *p, const struct profile_look *look,
 		out->doing = doing_of_thread(seen->own, look->gc);
 	else if (seen->own != NULL && seen->own->ready && out->holder != NULL)
 		out->doing = doing_behind(out->holder);
-	else if (seen->own != NULL && awaits_token(p, seen->own))
+	else if (seen->own != NULL && (awaits_token(p, seen->own) || stands_in_queue(p, look, seen, s)))
 		out->doing = DOING_QUEUED;
 	else if (seen->own != NULL)
 		out->doing = DOING_AWAIT; /* in hindsight perhaps blocked */
@@ -261,6 +282,27 @@ static void waits_resolve(const struct profile *p, struct story *s)
 	}
 }
 
+/* A job that a thread took up later had stood in the queue of the pool until then, whoever held the loop. */
+static void queues_resolve(const struct profile *p, struct story *s)
+{
+	bool taken = false;
+	for (size_t i = s->count; i-- > 0;) {
+		struct story_look *look = &s->looks[i];
+		if (look->own == NULL)
+			continue;
+		if (is_thread(p, look->own)) {
+			taken = p->lanes[look->own->lane].kind == PROFILE_LANE_THREAD;
+			continue;
+		}
+		taken = taken &&
+			leaf_function(p, look->own, queue_functions, ARRAY_LEN(queue_functions)) != 0;
+		if (!taken)
+			continue;
+		look->doing = DOING_QUEUED;
+		look->unsure = false;
+	}
+}
+
 /* --- the time --- */
 static int by_size(const void *a, const void *b)
 {
@@ -337,8 +379,14 @@ static bool waits_to_begin(const struct story *s, size_t at)
 	       !same_holder(s->looks[k].holder, s->looks[at].holder);
 }
 
-static void beginning_fill(struct story *s)
+/* Where no look was whole, a request may be at work where nobody sees it: nothing is said of its beginning then. */
+static void beginning_fill(const struct profile *p, struct story *s)
 {
+	bool whole = false;
+	for (size_t i = 0; i < p->look_count; i++)
+		whole |= p->looks[i].whole;
+	if (!whole)
+		return;
 	for (size_t i = 0; i < s->count && s->looks[i].own == NULL; i++)
 		if (s->looks[i].doing == DOING_UNKNOWN && s->looks[i].holder != NULL && waits_to_begin(s, i))
 			s->looks[i].doing = doing_behind(s->looks[i].holder);
@@ -393,13 +441,15 @@ void story_of(const struct record *r, struct story *out)
 			at++;
 		struct seen seen = look_see(p, from, at, span);
 		due_correct(p, r->capture.from_ns, i, out, &first, &seen);
+		job_note(p, &seen, out);
 		look_judge(p, &p->looks[i], &seen, out, &out->looks[i]);
 		out->began_late |= seen.own == NULL && p->looks[i].whole && out->own_looks == 0;
 		out->own_looks += seen.own != NULL;
 		out->count++;
 	}
 	waits_resolve(p, out);
-	beginning_fill(out);
+	queues_resolve(p, out);
+	beginning_fill(p, out);
 	unknown_fill(out);
 	weigh(p, &r->capture, out);
 }

@@ -27,6 +27,7 @@ enum {
 
 enum row_kind {
 	ROW_KEY,   /* leads to the traceparent */
+	ROW_HIDES, /* requests wait where they cannot be seen: who is not found may be there */
 	ROW_FUTURE /* leads to a future: whoever waits for it is served */
 };
 
@@ -44,6 +45,7 @@ static const struct row {
 	{ "asgi", NULL, NULL, "scope", ROW_KEY,
 		{ { PY_STEP_ITEM, "headers" }, { PY_STEP_PAIR, "traceparent" } } },
 	{ "wsgi", NULL, NULL, "environ", ROW_KEY, { { PY_STEP_ITEM, "HTTP_TRACEPARENT" } } },
+	{ "gevent", "/gevent/hub.py", "Hub.run", "self", ROW_HIDES, { { 0 } } },
 	{ "anyio", "/anyio/_backends/_asyncio.py", "WorkerThread.run", "future", ROW_FUTURE, { { 0 } } },
 	{ "executor", "/concurrent/futures/thread.py", "_WorkItem.run", "self", ROW_FUTURE,
 		{ { PY_STEP_ATTR, "future" } } },
@@ -243,6 +245,10 @@ static void lane_candidates(struct search *x, struct lane *l, candidate_fn take)
 		const struct row *r = row_of(x, &l->frames[i], &local);
 		if (r == NULL)
 			continue;
+		if (r->kind == ROW_HIDES) {
+			x->s->hides = true;
+			continue;
+		}
 		if (r->kind == ROW_FUTURE) {
 			l->future_frame = i + 1;
 			continue;
@@ -585,6 +591,7 @@ void serving_look(struct serving *s, struct py_process *p, const struct py_sampl
 	lanes_gather(&x, sample, tasks ? sample->task_count : 0);
 	lanes_anchor(&x);
 	lanes_link(&x);
+	s->whole &= !s->hides;
 	free(x.lanes);
 	map_clear(&x.tasks);
 	map_clear(&x.waiting);

@@ -33,6 +33,7 @@ struct serving {
 	uint64_t looks;
 	struct served *threads, *tasks; /* of the last look, beside its threads and tasks */
 	size_t thread_capacity, task_capacity;
+	bool hides; /* a server that keeps requests where they cannot be seen (greenlets) */
 	bool whole; /* nothing of the last look stayed unsearched for lack of time */
 };
 

@@ -43,6 +43,9 @@ WSGI_KINDS = {
     "sleeps": (60, 0.25, 0.8, {"blocking_call"}), "receives": (30, 0.25, 0.8, {"blocking_call"}),
     "computes": (10, 0.05, 0.1, {"cpu", "gil_wait"}),
 }
+DJANGO_KINDS = {"sleeps": (90, 0.25, 0.8, {"blocking_call"}), "computes": (10, 0.05, 0.1, {"cpu", "gil_wait"})}
+DJANGO_ASGI_KINDS = {"waits": (75, 0.3, 0.9, {"await"}), "sleeps": (20, 0.06, 0.1, {"blocking_call"}),
+                     "held-sleep": (5, 0.06, 0.25, {"blocking_call"})}
 
 
 # --- the load: one asyncio client, each request on a connection of its own ------------------------------------------------
@@ -118,12 +121,15 @@ class Truth:
         self.unbegun = max(0.0, note["begun"] - self.at)  # before the app was called
         self.waited_for_thread = max(0.0, note["from"] - note["begun"]) if "due" not in note else 0.0
         stretches = [(self.at, note["from"]), (due, self.to)]
+        serial = note["cause"].startswith("serial")
         self.lost = sum(max(0.0, b - a) for a, b in stretches)
         self.own = self.duration - self.lost
         self.by = {}
         for hold in holds:
             if hold["id"] != line["request_id"]:
-                seconds = sum(overlap(s, (hold["from"], hold["to"])) for s in stretches)
+                # One that waits for the only thread of a pool does so whoever holds the loop.
+                free = [(self.at, note["begun"]), stretches[1]] if serial else stretches
+                seconds = sum(overlap(s, (hold["from"], hold["to"])) for s in free)
                 if seconds > 0.001:
                     self.by[hold["id"]] = seconds
 
@@ -171,6 +177,8 @@ def judge(lines, sent, notes, kinds, loop=True):
             verdict.add("wrong", False, line, truth)
         verdict.add("right", (named and own) or unbegun, line, truth)
         expected = set(kinds[asked["kind"]][3]) if truth.own > 0.4 * truth.duration else set()
+        if line.get("connect_ms", 0) > 400 * truth.duration:
+            expected |= {"connect"}
         unsure = line.get("await_or_blocked_ms", 0)  # what nobody can know from outside must be said so
         verdict.counts["unsure"] += unsure > abs(line.get("await_ms", 0) - line.get("blocked_by_ms", 0))
         if unsure > abs(line.get("await_ms", 0) - line.get("blocked_by_ms", 0)):
@@ -212,13 +220,11 @@ def check(name, verdict, culprits=True, least=40):
 
 # --- the servers ----------------------------------------------------------------------------------------------------------
 
-MODULES = {"gthread": "gunicorn", "sync": "gunicorn", "uvicorn-worker": "gunicorn"}
-
-
 def server(folder, arguments, **environment):
     """A server started as `python ARGUMENTS`, {port} filled in; the notes go to a file too."""
     port = free_port()
-    argv = [os.environ.get("TRUTH_PYTHON", PYTHON), *(a.format(port=port) for a in arguments)]
+    python = [] if arguments[0].startswith("/") else [os.environ.get("TRUTH_PYTHON", PYTHON)]
+    argv = [*python, *(a.format(port=port) for a in arguments)]
     return Backend("truth", argv, folder, f"127.0.0.1:{port}", cwd=APPS,
                    env={"PYTHONPATH": str(APPS), "TRUTH_FILE": f"{folder}/truth.json", **environment})
 
@@ -228,7 +234,9 @@ def notes_of(folder):
 
 
 def needs(module):
-    if "TRUTH_PYTHON" not in os.environ and importlib.util.find_spec(module) is None:
+    if module == "uwsgi" and not pathlib.Path("/usr/bin/uwsgi").exists():
+        pytest.skip("uwsgi is not installed")
+    if module != "uwsgi" and "TRUTH_PYTHON" not in os.environ and importlib.util.find_spec(module) is None:
         pytest.skip(f"{module} is not installed")
 
 
@@ -239,6 +247,7 @@ ASGI_SERVERS = {
     "gunicorn-uvicorn": ("gunicorn", ["-m", "gunicorn", "truth_asgi_slots:app", "-b", "127.0.0.1:{port}", "-k",
                                       "uvicorn.workers.UvicornWorker", "--log-level", "warning"], 0),
     "hypercorn": ("hypercorn", ["-m", "hypercorn", "-b", "127.0.0.1:{port}", "truth_asgi_slots:app"], 0),
+    "granian": ("granian", ["-m", "granian", "--interface", "asgi", "--port", "{port}", "--no-ws", "truth_asgi_slots:app"], 0),
     "daphne": ("daphne", ["-m", "daphne", "-b", "127.0.0.1", "-p", "{port}", "truth_asgi_slots:app"], 0),
 }
 
@@ -261,6 +270,9 @@ WSGI_SERVERS = {
     "gunicorn-sync": ("gunicorn", ["-m", "gunicorn", "truth_wsgi_slots:app", "-b", "127.0.0.1:{port}", "-w", "8",
                                    "--log-level", "warning"]),
     "waitress": ("waitress", ["-m", "waitress", "--listen=127.0.0.1:{port}", "--threads=100", "truth_wsgi_slots:app"]),
+    "django-runserver": ("django", ["truth_django_slots.py", "runserver", "--noreload", "127.0.0.1:{port}"], DJANGO_KINDS),
+    "uwsgi": ("uwsgi", ["/usr/bin/uwsgi", "--plugin", "python3", "--http-socket", "127.0.0.1:{port}", "--master", "--threads", "100",
+                        "--listen", "100", "--module", "truth_wsgi_slots:app", "--enable-threads", "--disable-logging"]),
     "werkzeug": ("werkzeug", ["-c", "from werkzeug.serving import run_simple; import truth_wsgi_slots as t; "
                                     "run_simple('127.0.0.1', {port}, t.app, threaded=True)"]),
 }
@@ -269,10 +281,33 @@ WSGI_SERVERS = {
 @pytest.mark.parametrize("name", WSGI_SERVERS)
 def test_wsgi(folder, make_proxy, name):
     """A hundred threads at work at once: each request is told by its own."""
-    module, arguments = WSGI_SERVERS[name]
+    module, arguments, *kinds = WSGI_SERVERS[name]
+    kinds = kinds[0] if kinds else WSGI_KINDS
     needs(module)
     backend = server(folder, arguments)
     proxy = make_proxy(backend, **SETTINGS)
-    sent = load(proxy, WSGI_KINDS, seed=name)
+    sent = load(proxy, kinds, seed=name)
     notes = notes_of(folder)
-    check(name, judge(slow_lines(proxy, notes, sent), sent, notes, WSGI_KINDS, loop=False), culprits=False)
+    check(name, judge(slow_lines(proxy, notes, sent), sent, notes, kinds, loop=False), culprits=False)
+
+
+def test_gevent_is_said_to_be_unsure(folder, make_proxy):
+    """Requests in greenlets cannot be seen: their lines never say task, nor that nobody had begun with them."""
+    needs("gevent")
+    backend = server(folder, ["-m", "gunicorn", "truth_wsgi_slots:app", "-b", "127.0.0.1:{port}", "-k", "gevent", "--log-level", "warning"])
+    proxy = make_proxy(backend, **SETTINGS)
+    sent = load(proxy, {"sleeps": (1, 0.3, 0.5, set())}, seed="gevent", count=10)
+    lines = slow_lines(proxy, notes_of(folder), sent)
+    assert len(lines) >= 10, lines
+    for line in lines:
+        assert line["attribution"] in ("process", "none") and line["cause"] not in ("queued", "blocked_by"), line
+
+
+def test_django_under_asgi(folder, make_proxy):
+    """Django's sync views share one thread under ASGI: a request that waits for it is queued, and the others are told apart."""
+    needs("django")
+    backend = server(folder, [*UVICORN[:2], "truth_django_slots:asgi", *UVICORN[3:], "--lifespan", "off"])
+    proxy = make_proxy(backend, **SETTINGS)
+    sent = load(proxy, DJANGO_ASGI_KINDS, seed="django")
+    notes = notes_of(folder)
+    check("django-asgi", judge(slow_lines(proxy, notes, sent), sent, notes, DJANGO_ASGI_KINDS), least=30)

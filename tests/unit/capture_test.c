@@ -247,7 +247,7 @@ static void stage_begin(struct stage *s)
 	s->worker = 1;
 	assert_true(ipc_pair(ends, 1 << 20));
 	s->sampler = ends[1];
-	struct capture_sink sink = { on_finished, s };
+	struct capture_sink sink = { .finished = on_finished, .context = s };
 	s->capture = capture_new(s->loop, &s->config, ends[0], &sink);
 	timer_init(&s->pulse, s->loop, pulse, s);
 	connected_pair(s->upstream);
@@ -816,7 +816,7 @@ static void free_finishes_all(void **state)
 	int ends[2];
 	assert_true(ipc_pair(ends, 4096));
 	close(ends[1]);
-	s.capture = capture_new(s.loop, &s.config, ends[0], &(struct capture_sink){ on_finished, &s });
+	s.capture = capture_new(s.loop, &s.config, ends[0], &(struct capture_sink){ .finished = on_finished, .context = &s });
 	stage_end(&s);
 }
 

@@ -1,0 +1,85 @@
+/* victims.c - who waited while this request held the event loop.
+ *
+ *   requests in flight: armed, young, or ended a moment ago
+ *   x looks at which this request's own code stood on the loop     (history_hold_measure)
+ *   = requests that could have gone on, or could not begin, and for how long
+ *
+ * A request that awaits something that was not there yet has lost nothing, and is not counted.
+ */
+#include "subject.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <slowproxy/base/clock.h>
+
+enum { WAITERS_MAX = 4096 };
+
+struct waiters {
+	struct waiter *items;
+	size_t count;
+};
+
+static uint64_t sent_ns(const struct record *r)
+{
+	const uint64_t *at = r->timeline.at;
+	return at[MARK_REQUEST_SENT] != 0 ? at[MARK_REQUEST_SENT] : at[MARK_UPSTREAM];
+}
+
+static void waiters_add(struct waiters *ws, const char *span_id, uint64_t from_ns, uint64_t to_ns)
+{
+	if (ws->count == WAITERS_MAX || span_id[0] == '\0' || from_ns == 0)
+		return;
+	ws->items[ws->count++] =
+		(struct waiter){ .span = strtoull(span_id, NULL, 16), .from_ns = from_ns, .to_ns = to_ns };
+}
+
+static void waiters_add_record(struct waiters *ws, const struct record *r)
+{
+	uint64_t end = r->timeline.at[MARK_RESPONSE_END];
+	waiters_add(ws, r->span_id, sent_ns(r), end != 0 ? end : UINT64_MAX);
+}
+
+/* Those whose worker is not known are this worker's when there is no other. */
+static void waiters_gather(struct capture *c, const struct subject *s, struct waiters *ws)
+{
+	bool only_worker = c->histories.used == 1;
+	list_for_each (node, &c->by_age) {
+		const struct subject *other = LIST_ENTRY(node, struct subject, by_age);
+		if (other != s && (other->history == s->history || (other->history == NULL && only_worker)))
+			waiters_add_record(ws, other->record);
+	}
+	if (only_worker)
+		list_for_each (node, &c->young)
+			waiters_add_record(ws, LIST_ENTRY(node, struct record, node));
+	for (size_t i = 0; i < ENDED_KEPT; i++) {
+		const struct ended *e = &c->ended[i];
+		if (e->other.span != strtoull(s->record->span_id, NULL, 16) &&
+			(e->worker == s->history->worker || (e->worker == 0 && only_worker)))
+			waiters_add(ws, e->span_id, e->from_ns, e->to_ns);
+	}
+}
+
+static bool held_a_loop(const struct profile *p, uint64_t span)
+{
+	for (size_t i = 0; i < p->sample_count; i++)
+		if (p->samples[i].span == span && p->samples[i].serves == PROFILE_SERVES_REQUEST &&
+			p->lanes[p->samples[i].lane].kind == PROFILE_LANE_LOOP)
+			return true;
+	return false;
+}
+
+void victims_count(
+	struct capture *c, const struct subject *s, const struct window *w, struct capture_result *result)
+{
+	if (s->history == NULL || result->profile == NULL || !held_a_loop(result->profile, w->span))
+		return;
+	struct waiters ws = { .items = xcalloc(WAITERS_MAX, sizeof *ws.items) };
+	waiters_gather(c, s, &ws);
+	history_hold_measure(s->history, w, ws.items, ws.count);
+	for (size_t i = 0; i < ws.count; i++) {
+		result->blocked_others += ws.items[i].lost_ns != 0;
+		result->blocked_others_ns += ws.items[i].lost_ns;
+	}
+	free(ws.items);
+}
