@@ -305,8 +305,9 @@ static void waiters_look(
 	}
 }
 
-void history_hold_measure(struct history *h, const struct window *w, struct waiter *waiters, size_t count)
+uint64_t history_hold_measure(struct history *h, const struct window *w, struct waiter *waiters, size_t count)
 {
+	uint64_t held = 0;
 	struct map by_span = { 0 };
 	for (size_t i = 0; i < count; i++)
 		map_put(&by_span, waiters[i].span, i);
@@ -314,6 +315,7 @@ void history_hold_measure(struct history *h, const struct window *w, struct wait
 		struct tick *t = LIST_ENTRY(node, struct tick, node);
 		if (!in_window(w, t) || !usable(t) || !held_by(t, w->span))
 			continue;
+		held += t->thread_weight_ns;
 		if ((t->flags & IPC_TICK_TASKS) != 0)
 			waiters_look(t, &by_span, waiters, count);
 		for (size_t i = 0; i < count; i++)
@@ -322,4 +324,5 @@ void history_hold_measure(struct history *h, const struct window *w, struct wait
 				waiters[i].lost_ns += t->thread_weight_ns;
 	}
 	map_clear(&by_span);
+	return held;
 }

@@ -57,8 +57,9 @@ struct waiter {
 	uint64_t lost_ns;              /* out */
 	bool waits;                    /* could go on, or begin, as far as is known */
 };
-/* After history_cut with the same window: adds up what each of them lost. */
-void history_hold_measure(struct history *h, const struct window *w, struct waiter *waiters, size_t count);
+/* After history_cut with the same window: adds up what each of them lost. Returns for how long the loop was held. */
+uint64_t history_hold_measure(
+	struct history *h, const struct window *w, struct waiter *waiters, size_t count);
 
 /* One look more. Returns for how long, not told before, a block goes on by now; 0: there is none. */
 uint64_t hold_look(struct hold *h, const struct dictionary *d, const struct ipc_sample *samples, size_t count,

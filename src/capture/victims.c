@@ -14,10 +14,12 @@
 #include <slowproxy/base/clock.h>
 
 enum { WAITERS_MAX = 4096 };
+static const uint64_t worth_telling_ns = 30 * NS_PER_MS; /* whoever runs holds the loop for a moment */
 
 struct waiters {
 	struct waiter *items;
 	size_t count;
+	struct map known; /* spans: one that ended may still stand among the armed */
 };
 
 static uint64_t sent_ns(const struct record *r)
@@ -28,10 +30,11 @@ static uint64_t sent_ns(const struct record *r)
 
 static void waiters_add(struct waiters *ws, const char *span_id, uint64_t from_ns, uint64_t to_ns)
 {
-	if (ws->count == WAITERS_MAX || span_id[0] == '\0' || from_ns == 0)
+	uint64_t span = strtoull(span_id, NULL, 16), unused;
+	if (ws->count == WAITERS_MAX || span == 0 || from_ns == 0 || map_get(&ws->known, span, &unused))
 		return;
-	ws->items[ws->count++] =
-		(struct waiter){ .span = strtoull(span_id, NULL, 16), .from_ns = from_ns, .to_ns = to_ns };
+	map_put(&ws->known, span, 1);
+	ws->items[ws->count++] = (struct waiter){ .span = span, .from_ns = from_ns, .to_ns = to_ns };
 }
 
 static void waiters_add_record(struct waiters *ws, const struct record *r)
@@ -76,10 +79,11 @@ void victims_count(
 		return;
 	struct waiters ws = { .items = xcalloc(WAITERS_MAX, sizeof *ws.items) };
 	waiters_gather(c, s, &ws);
-	history_hold_measure(s->history, w, ws.items, ws.count);
-	for (size_t i = 0; i < ws.count; i++) {
+	uint64_t held = history_hold_measure(s->history, w, ws.items, ws.count);
+	for (size_t i = 0; held >= worth_telling_ns && i < ws.count; i++) {
 		result->blocked_others += ws.items[i].lost_ns != 0;
 		result->blocked_others_ns += ws.items[i].lost_ns;
 	}
+	map_clear(&ws.known);
 	free(ws.items);
 }

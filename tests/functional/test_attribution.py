@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from objects import APPS, PYTHON, SANITIZED, Backend, free_port, until
+from objects import APPS, PYTHON, SANITIZED, Backend, Client, free_port, until
 
 THRESHOLD = 0.15
 
@@ -191,7 +191,6 @@ def test_uvicorn(folder, make_proxy, http, loop, middlewares):
 
 
 def backend_notes(backend):
-    from objects import Client
     return Client(backend.address).get("/truth").json()
 
 
@@ -260,6 +259,26 @@ def test_other_asgi_servers(folder, make_proxy, server):
     load = mixed_load(make_proxy(backend, **SETTINGS), ROUNDS, seed=server)
     lines = load.finish()
     check(judge(load, lines, backend_notes(backend)))
+
+
+def test_who_holds_the_loop_is_told_whom_it_held_up(folder, make_proxy):
+    """The culprit's own line counts the requests that waited for it, and not the one that only slept meanwhile."""
+    backend = asgi(folder, "httptools", "asyncio", 0)
+    admin = f"127.0.0.1:{free_port()}"
+    load = Load(make_proxy(backend, admin={"listen": admin}, **SETTINGS))
+    load.send("await", 1.2)  # the worker is known by it, and it loses nothing
+    time.sleep(0.3)
+    culprit = load.send("sleep", 0.5)
+    time.sleep(0.1)
+    victims = [load.send("quick", 0) for _ in range(3)]
+    lines = {line["request_id"]: line for line in load.finish()}
+    line = lines[culprit]
+    assert line["blocked_others"] == len(victims), line
+    assert 300 < line["blocked_others_ms"] < 3 * 550, line
+    assert "3 other requests waited" in line["msg"], line
+    metrics = Client(admin).get("/metrics").body.decode()
+    blocked = [row for row in metrics.splitlines() if row.startswith("slowproxy_event_loop_blocked_seconds_total{")]
+    assert len(blocked) == 1 and 0.3 < float(blocked[0].split()[-1]) < 0.8, blocked
 
 
 def test_a_task_of_no_request_is_the_culprit(folder, make_proxy):

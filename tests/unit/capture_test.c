@@ -816,7 +816,8 @@ static void free_finishes_all(void **state)
 	int ends[2];
 	assert_true(ipc_pair(ends, 4096));
 	close(ends[1]);
-	s.capture = capture_new(s.loop, &s.config, ends[0], &(struct capture_sink){ .finished = on_finished, .context = &s });
+	s.capture = capture_new(
+		s.loop, &s.config, ends[0], &(struct capture_sink){ .finished = on_finished, .context = &s });
 	stage_end(&s);
 }
 
