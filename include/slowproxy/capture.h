@@ -18,7 +18,7 @@
 struct capture_sink {
 	void (*finished)(void *context, struct record *r);
 	void *context;
-	/* One task has held the event loop of this worker for so long more; from 50 ms on. May be NULL. */
+	/* A task of no request has held the event loop of this worker for so long more; from 50 ms on. May be NULL. */
 	void (*loop_blocked)(void *context, int32_t worker_pid, uint64_t ns);
 };
 
@@ -26,8 +26,8 @@ struct capture_counters {
 	uint64_t armed;            /* exchanges older than capture.arm_after */
 	uint64_t samples;          /* received */
 	uint64_t messages_dropped; /* the channel to the sampler was full */
-	uint64_t loop_blocked_ns;  /* for which tasks held event loops, each for 50 ms or more */
-	uint64_t sampler_losses;   /* times the sampler went away or stopped answering */
+	uint64_t loop_blocked_ns; /* for which tasks of no request held event loops, each for 50 ms or more */
+	uint64_t sampler_losses;  /* times the sampler went away or stopped answering */
 };
 
 struct capture;

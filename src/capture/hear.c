@@ -87,7 +87,7 @@ static bool hear_target(struct capture *c, const struct ipc_target *m)
 	return true;
 }
 
-/* Somebody holds the worker's event loop for long. */
+/* A task of no request holds the worker's event loop for long. */
 static void blocked_tell(struct capture *c, struct history *h, const struct ipc_tick *m, size_t filed)
 {
 	if (filed == 0 || filed != m->sample_count)

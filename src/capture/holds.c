@@ -1,7 +1,9 @@
-/* holds.c - for how long one and the same task held an event loop, told by the looks as they come.
+/* holds.c - for how long a task of no request held an event loop, told by the looks as they come.
  *
  *   look  look  look  look
  *   |-- the same holder --|     from 50 ms on it is a block: its time is told to the sink
+ *
+ * Only of holders that are no requests: what a slow request held stands in its own digest, and is counted with its line.
  */
 #include "history.h"
 
@@ -54,7 +56,7 @@ uint64_t hold_look(struct hold *h, const struct dictionary *d, const struct ipc_
 		return 0;
 	}
 	h->last_ns = at_ns;
-	if (at_ns - h->since_ns < block_ns)
+	if (at_ns - h->since_ns < block_ns || h->serves == IPC_SERVES_REQUEST)
 		return 0;
 	uint64_t ns = at_ns - h->told_ns;
 	h->told_ns = at_ns;
