@@ -11,14 +11,27 @@
 
 #include <slowproxy/base/mem.h>
 
-#define LIBCURL_CALLS(X)                                                                                     \
-	X(global_init)                                                                                       \
-	X(global_cleanup)                                                                                    \
-	X(easy_init)                                                                                         \
-	X(easy_setopt)                                                                                       \
-	X(easy_getinfo) X(easy_strerror) X(easy_cleanup) X(slist_append) X(slist_free_all) X(multi_init)     \
-		X(multi_add_handle) X(multi_remove_handle) X(multi_perform) X(multi_info_read) X(multi_poll) \
-			X(multi_wakeup) X(multi_cleanup)
+/* clang-format cannot make up its mind about this list. */
+/* clang-format off */
+#define LIBCURL_CALLS(X) \
+	X(global_init) \
+	X(global_cleanup) \
+	X(easy_init) \
+	X(easy_setopt) \
+	X(easy_getinfo) \
+	X(easy_strerror) \
+	X(easy_cleanup) \
+	X(slist_append) \
+	X(slist_free_all) \
+	X(multi_init) \
+	X(multi_add_handle) \
+	X(multi_remove_handle) \
+	X(multi_perform) \
+	X(multi_info_read) \
+	X(multi_poll) \
+	X(multi_wakeup) \
+	X(multi_cleanup)
+/* clang-format on */
 
 /* Each call of the library by its name without curl_. */
 struct libcurl {

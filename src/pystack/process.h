@@ -63,7 +63,7 @@ struct py_process {
 	struct py_thread *out_threads;
 	size_t out_capacity;
 	struct stops stops;
-	struct native *native; /* NULL: not asked for yet, or not to be had */
+	struct native *native;     /* NULL: not asked for yet, or not to be had */
 	struct py_native *natives; /* of all threads of a look */
 	size_t native_capacity;
 	bool stopped;          /* the look under way is one of standing threads */
