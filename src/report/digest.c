@@ -413,7 +413,9 @@ static bool tell_story(const struct record *r, const struct stack_facts *facts, 
 	const struct profile *p = r->capture.profile;
 	struct story s;
 	story_of(r, &s);
+	bool hidden = !s.ever_whole && s.ns[DOING_UNKNOWN] > (r->capture.until_ns - r->capture.from_ns) / 2;
 	bool proven = s.own_looks != 0 || s.ns[DOING_BLOCKED_BY] != 0 || s.ns[DOING_QUEUED] != 0;
+	proven &= !hidden; /* a few looks would speak for all that was not seen */
 	if (proven) {
 		split_by_story(&s, out);
 		out->held_loop_ns = held_loop_ns(p, &s);

@@ -379,14 +379,8 @@ static bool waits_to_begin(const struct story *s, size_t at)
 	       !same_holder(s->looks[k].holder, s->looks[at].holder);
 }
 
-/* Where no look was whole, a request may be at work where nobody sees it: nothing is said of its beginning then. */
-static void beginning_fill(const struct profile *p, struct story *s)
+static void beginning_fill(struct story *s)
 {
-	bool whole = false;
-	for (size_t i = 0; i < p->look_count; i++)
-		whole |= p->looks[i].whole;
-	if (!whole)
-		return;
 	for (size_t i = 0; i < s->count && s->looks[i].own == NULL; i++)
 		if (s->looks[i].doing == DOING_UNKNOWN && s->looks[i].holder != NULL && waits_to_begin(s, i))
 			s->looks[i].doing = doing_behind(s->looks[i].holder);
@@ -444,13 +438,16 @@ void story_of(const struct record *r, struct story *out)
 		job_note(p, &seen, out);
 		look_judge(p, &p->looks[i], &seen, out, &out->looks[i]);
 		out->began_late |= seen.own == NULL && p->looks[i].whole && out->own_looks == 0;
+		out->ever_whole |= p->looks[i].whole;
 		out->own_looks += seen.own != NULL;
 		out->count++;
 	}
 	waits_resolve(p, out);
 	queues_resolve(p, out);
-	beginning_fill(p, out);
-	unknown_fill(out);
+	if (out->ever_whole) { /* else it may be at work where nobody sees it */
+		beginning_fill(out);
+		unknown_fill(out);
+	}
 	weigh(p, &r->capture, out);
 }
 

@@ -36,6 +36,7 @@ struct story {
 	uint64_t ns[DOING_COUNT];
 	uint64_t unseen_ns;
 	uint64_t unsure_ns; /* of awaiting and being blocked: which of both cannot be told */
+	bool ever_whole;    /* at some look everybody was seen: who is not found at others is not hidden */
 	bool job_taken;     /* while being told: a thread has worked for what it awaits now */
 	bool began_late;    /* it had no task when first looked for, though all were seen */
 };

@@ -46,6 +46,9 @@ static const struct row {
 		{ { PY_STEP_ITEM, "headers" }, { PY_STEP_PAIR, "traceparent" } } },
 	{ "wsgi", NULL, NULL, "environ", ROW_KEY, { { PY_STEP_ITEM, "HTTP_TRACEPARENT" } } },
 	{ "gevent", "/gevent/hub.py", "Hub.run", "self", ROW_HIDES, { { 0 } } },
+	{ "gevent", "/gunicorn/workers/ggevent.py", "GeventWorker.handle", "self", ROW_HIDES, { { 0 } } },
+	{ "django", "/django/core/handlers/base.py", "BaseHandler.get_response_async", "request", ROW_KEY,
+		{ { PY_STEP_ATTR, "scope" }, { PY_STEP_ITEM, "headers" }, { PY_STEP_PAIR, "traceparent" } } },
 	{ "anyio", "/anyio/_backends/_asyncio.py", "WorkerThread.run", "future", ROW_FUTURE, { { 0 } } },
 	{ "executor", "/concurrent/futures/thread.py", "_WorkItem.run", "self", ROW_FUTURE,
 		{ { PY_STEP_ATTR, "future" } } },
@@ -245,10 +248,8 @@ static void lane_candidates(struct search *x, struct lane *l, candidate_fn take)
 		const struct row *r = row_of(x, &l->frames[i], &local);
 		if (r == NULL)
 			continue;
-		if (r->kind == ROW_HIDES) {
-			x->s->hides = true;
+		if (r->kind == ROW_HIDES)
 			continue;
-		}
 		if (r->kind == ROW_FUTURE) {
 			l->future_frame = i + 1;
 			continue;
@@ -583,11 +584,23 @@ static void lanes_gather(struct search *x, const struct py_sample *sample, size_
 	}
 }
 
+/* Also of idle threads: where the hub of greenlets waits, requests are hidden. */
+static void hiding_look(struct search *x, const struct py_sample *sample)
+{
+	for (size_t i = 0; !x->s->hides && i < sample->thread_count; i++)
+		for (size_t k = 0; k < sample->threads[i].frame_count; k++) {
+			int local;
+			const struct row *r = row_of(x, &sample->threads[i].frames[k], &local);
+			x->s->hides |= r != NULL && r->kind == ROW_HIDES;
+		}
+}
+
 void serving_look(struct serving *s, struct py_process *p, const struct py_sample *sample, bool tasks)
 {
 	struct search x = { .s = s, .p = p };
 	s->looks++;
 	s->whole = tasks && !sample->tasks_cut;
+	hiding_look(&x, sample);
 	lanes_gather(&x, sample, tasks ? sample->task_count : 0);
 	lanes_anchor(&x);
 	lanes_link(&x);
@@ -612,5 +625,5 @@ void serving_clear(struct serving *s)
 	map_clear(&s->rows);
 	free(s->threads);
 	free(s->tasks);
-	*s = (struct serving){ 0 };
+	*s = (struct serving){ .hides = s->hides };
 }
