@@ -22,10 +22,10 @@ MUST_CHECK bool ipc_pair(int ends[2], size_t buffer_bytes);
 struct ipc_fd {
 	int ours, theirs; /* theirs: 3 or above */
 };
-/* fork and exec of /proc/self/exe with argv (NULL-terminated) and only these descriptors besides 0, 1, 2; all signals
- * unblocked. The descriptors stay ours too. Returns once the exec has happened. -1: errno, also of a failed exec. */
+/* fork and exec of /proc/self/exe with argv (NULL-terminated) and only these descriptors besides 0, 1, 2. Signals
+ * that we block stay blocked, so that one which comes before the role can take it waits for it. The descriptors stay ours too. Returns once the exec has happened. -1: errno, also of a failed exec. */
 MUST_CHECK pid_t ipc_spawn(char *const argv[], const struct ipc_fd *fds, size_t fd_count);
-/* The same for any program (found as the shell finds it), from a process of one thread; prepare runs in the child, before. */
+/* The same for any program (found as the shell finds it), all signals unblocked, from a process of one thread; prepare runs in the child, before. */
 MUST_CHECK pid_t ipc_spawn_program(const char *file, char *const argv[], const struct ipc_fd *fds,
 	size_t fd_count, void (*prepare)(void *context), void *context);
 

@@ -50,9 +50,6 @@ struct config *role_config_load(const struct options *options)
 
 void role_begin(const char *name, const struct config *config)
 {
-	sigset_t none;
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_IGN);
 
 	char title[16];

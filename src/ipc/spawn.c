@@ -50,9 +50,6 @@ static bool descriptors_arrange(const struct ipc_fd *fds, size_t count, int *up,
 static void child_become(
 	const char *file, char *const argv[], const struct ipc_fd *fds, size_t count, int *up, int report)
 {
-	sigset_t none;
-	sigemptyset(&none);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	int to = report;
 	if (descriptors_arrange(fds, count, up, &to))
 		execvp(file, argv);
@@ -62,12 +59,14 @@ static void child_become(
 	_exit(127);
 }
 
-pid_t ipc_spawn(char *const argv[], const struct ipc_fd *fds, size_t fd_count)
+static void unblock_signals(void)
 {
-	return ipc_spawn_program("/proc/self/exe", argv, fds, fd_count, NULL, NULL);
+	sigset_t none;
+	sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-pid_t ipc_spawn_program(const char *file, char *const argv[], const struct ipc_fd *fds, size_t fd_count,
+static pid_t spawn(const char *file, char *const argv[], const struct ipc_fd *fds, size_t fd_count,
 	void (*prepare)(void *context), void *context)
 {
 	enum { FDS_MAX = 1024 };
@@ -103,4 +102,29 @@ pid_t ipc_spawn_program(const char *file, char *const argv[], const struct ipc_f
 	close(report[0]);
 	errno = saved;
 	return pid;
+}
+
+pid_t ipc_spawn(char *const argv[], const struct ipc_fd *fds, size_t fd_count)
+{
+	return spawn("/proc/self/exe", argv, fds, fd_count, NULL, NULL);
+}
+
+struct preparation {
+	void (*prepare)(void *context);
+	void *context;
+};
+
+static void prepare_program(void *context)
+{
+	const struct preparation *p = context;
+	unblock_signals();
+	if (p->prepare != NULL)
+		p->prepare(p->context);
+}
+
+pid_t ipc_spawn_program(const char *file, char *const argv[], const struct ipc_fd *fds, size_t fd_count,
+	void (*prepare)(void *context), void *context)
+{
+	struct preparation p = { prepare, context };
+	return spawn(file, argv, fds, fd_count, prepare_program, &p);
 }

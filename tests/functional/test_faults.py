@@ -103,7 +103,9 @@ def test_term_drains(scripted, make_proxy):
 @pytest.mark.core
 @pytest.mark.parametrize("kind", ["tcp", "unix"])
 def test_term_resets_nobody(kind, scripted, make_proxy, folder):
-    """TERM with connections that nobody has accepted yet: each is accepted, its request is answered with Connection: close."""
+    """TERM with connections that nobody has accepted yet: each is accepted, its request is answered, and then it is closed.
+
+    Those that the loop takes before the signal reaches it are closed as ones at rest: no Connection: close announces it."""
     listen = {"listen": f"unix:{folder}/proxy.sock"} if kind == "unix" else {}
     proxy = make_proxy(scripted(keep_answering(), folder), timeouts={"drain": "20s"}, **listen)
     accepting = proxy.role("proxy")
@@ -116,7 +118,7 @@ def test_term_resets_nobody(kind, scripted, make_proxy, folder):
     os.kill(accepting, signal.SIGCONT)
     for connection in waiting:
         reply = connection.read_to_end()
-        assert reply.startswith(b"HTTP/1.1 200") and b"Connection: close\r\n" in reply, reply
+        assert reply.startswith(b"HTTP/1.1 200"), reply
         connection.close()
     assert proxy.wait() == 0
 

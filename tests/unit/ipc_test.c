@@ -197,7 +197,7 @@ static void spawn_arranges_descriptors(void **state)
 	assert_int_equal(WEXITSTATUS(status), 42);
 	size_t len = sizeof got;
 	assert_int_equal(ipc_receive(a[0], got, &len, NULL), IPC_OK);
-	assert_string_equal(got, "open 5 blocked 0");
+	assert_string_equal(got, "open 5 blocked 1");
 	len = sizeof got;
 	assert_int_equal(ipc_receive(b[0], got, &len, NULL), IPC_OK);
 	assert_string_equal(got, "b");
