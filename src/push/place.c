@@ -201,8 +201,9 @@ static size_t unload_flight(struct place *p)
 	p->bytes -= p->flight_bytes;
 	p->count -= count;
 	pthread_mutex_unlock(&p->mutex);
-	while (!list_empty(&p->flight))
-		free(take_first(&p->flight));
+	list_for_each_safe (node, &p->flight)
+		free(LIST_ENTRY(node, struct parcel, node));
+	list_init(&p->flight);
 	p->flight_count = p->flight_bytes = 0;
 	buf_clear(&p->body);
 	return count;

@@ -46,7 +46,7 @@ static uint64_t status_value(const char *status, const char *key, int base, unsi
 static void pid_text(pid_t pid, char out[16])
 {
 	if (pid == 0)
-		strcpy(out, "self");
+		snprintf(out, 16, "self");
 	else
 		snprintf(out, 16, "%d", (int)pid);
 }
