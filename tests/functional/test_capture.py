@@ -205,8 +205,8 @@ def test_worker_killed_in_mid_request(make_uvicorn, make_proxy):
     asking = threading.Thread(target=lambda: answers.append(proxy.client.get("/blocking?seconds=10")))
     asking.start()
     sampler = proxy.role("sampler")
-    before = context_switches(sampler)
-    until(lambda: context_switches(sampler) - before > 40, "the sampler to be at it")
+    before, slow_at = context_switches(sampler), time.monotonic() + 0.5
+    until(lambda: context_switches(sampler) - before > 40 and time.monotonic() > slow_at, "the sampler to be at it, and the request to be slow")
     os.kill(backend.pid, signal.SIGKILL)
     asking.join(20)
     assert answers and answers[0].status == 502
