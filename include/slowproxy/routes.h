@@ -28,6 +28,8 @@ void route_table_release(struct route_table *t); /* any thread; the last one fre
  * A template is written as in FastAPI: /items/{id}, /items/{id:int}, /files/{rest:path}, /files/{name}.json */
 enum { ROUTE_TABLE_MAX = 20000 };
 bool route_table_add(struct route_table *t, const char *template);
+/* Adds routes.templates; what finds no room is told. */
+void route_table_add_configured(struct route_table *t, const struct config *c);
 /* Adds the paths of an OpenAPI 3 or Swagger 2 document. document_path is where it was found: one that lies below its own server
  * path (/v2/openapi.json, servers: /v2) is a mounted application's. 0 with a sentence in why: it was refused, and nothing added. */
 size_t route_table_add_openapi(
@@ -52,7 +54,7 @@ void route_name(const struct route_table *t, bool may_guess, const char *path, u
 struct routes;
 
 /* Starts to read config->routes.openapi from the first upstream that answers, until one does. changed(context, table) comes on the
- * thread of this room each time the table is another one; the table is lent, so hold it. config outlives it. */
+ * thread of this room each time the table is another one; the table is lent, so hold it. config outlives it. NULL: that is off. */
 struct routes *routes_new(const struct config *config,
 	void (*changed)(void *context, struct route_table *table), void *context);
 /* What the traffic tells, from any thread, without a lock or system call but when a new look is wanted. The application may have

@@ -2,16 +2,13 @@
 #include "naming.h"
 
 #include <assert.h>
-#include <slowproxy/base/log.h>
 
 static_assert((int)RECORD_ROUTE_BYTES == (int)ROUTE_BYTES, "a route fits into a record");
 
 void naming_init(struct naming *n, struct loop *l, const struct config *c)
 {
 	*n = (struct naming){ .loop = l, .config = c, .table = route_table_new() };
-	for (size_t i = 0; i < c->routes.templates.count; i++)
-		if (!route_table_add(n->table, c->routes.templates.items[i]))
-			log_warn("routes.templates: there is no room for %s", c->routes.templates.items[i]);
+	route_table_add_configured(n->table, c);
 }
 
 void naming_clear(struct naming *n)

@@ -171,19 +171,9 @@ static void on_routes_changed(void *context, struct route_table *table)
 		naming_replace(&role->threads[i].naming, table);
 }
 
-static bool asks_for_routes(const struct config *c)
-{
-	for (size_t i = 0; i < c->routes.openapi.count; i++)
-		if (c->routes.openapi.items[i][0] == '/')
-			return true;
-	return false;
-}
-
 /* Before the loops run, so that each can tell what its traffic shows. */
 static void routes_start(struct proxy_role *role)
 {
-	if (!asks_for_routes(role->config))
-		return;
 	role->routes = routes_new(role->config, on_routes_changed, role);
 	for (uint32_t i = 0; i < role->config->workers; i++)
 		role->threads[i].naming.routes = role->routes;

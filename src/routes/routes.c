@@ -76,6 +76,14 @@ static bool is_off(const char *path)
 	return path[0] == '\0' || strcmp(path, "off") == 0;
 }
 
+static bool asks_the_application(const struct config *c)
+{
+	for (size_t i = 0; i < c->routes.openapi.count; i++)
+		if (!is_off(c->routes.openapi.items[i]))
+			return true;
+	return false;
+}
+
 /* --- one look --- */
 
 static void complain(struct routes *r, const char *path, const struct buf *why)
@@ -126,14 +134,6 @@ static void tell_if_changed(struct routes *r, struct route_table *t)
 	r->changed(r->context, t);
 }
 
-static void add_configured(struct route_table *t, const struct config *c)
-{
-	for (size_t i = 0; i < c->routes.templates.count; i++)
-		if (!route_table_add(t, c->routes.templates.items[i]))
-			log_warn("routes.templates: %s is not used: there is no room for it",
-				c->routes.templates.items[i]);
-}
-
 /* FETCH_FAILED: some document must be asked for again. What is known of it stays. */
 static enum fetch_result look(struct routes *r)
 {
@@ -141,7 +141,7 @@ static enum fetch_result look(struct routes *r)
 	const struct config_strings *paths = &r->config->routes.openapi;
 	enum fetch_result result = FETCH_OK;
 	atomic_store(&r->unknown, 0);
-	add_configured(t, r->config);
+	route_table_add_configured(t, r->config);
 	for (size_t i = 0; i < paths->count && (result == FETCH_OK || result == FETCH_ANSWERED); i++)
 		if (!is_off(paths->items[i]))
 			result = look_at(r, paths->items[i], t);
@@ -201,6 +201,8 @@ static void thread_start(struct routes *r)
 struct routes *routes_new(
 	const struct config *config, void (*changed)(void *context, struct route_table *table), void *context)
 {
+	if (!asks_the_application(config))
+		return NULL;
 	struct routes *r = xcalloc(1, sizeof *r);
 	r->config = config;
 	r->changed = changed;

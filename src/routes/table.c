@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <slowproxy/base/log.h>
 #include <slowproxy/base/map.h>
 #include <slowproxy/base/mem.h>
 #include <slowproxy/base/str.h>
@@ -208,6 +209,13 @@ bool table_add(struct route_table *t, const char *template, bool last_may_be_wid
 bool route_table_add(struct route_table *t, const char *template)
 {
 	return table_add(t, template, false);
+}
+
+void route_table_add_configured(struct route_table *t, const struct config *c)
+{
+	for (size_t i = 0; i < c->routes.templates.count; i++)
+		if (!route_table_add(t, c->routes.templates.items[i]))
+			log_warn("routes.templates: there is no room for %s", c->routes.templates.items[i]);
 }
 
 /* --- matching --- */
