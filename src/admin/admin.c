@@ -2,7 +2,6 @@
 #include "admin_private.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +14,7 @@
 #include <event2/keyvalq_struct.h>
 
 #include <slowproxy/base/log.h>
+#include <slowproxy/base/thread.h>
 #include <slowproxy/net.h>
 
 enum { HEAD_BYTES_MAX = 16 << 10, BODY_BYTES_MAX = 0, SECONDS_MAX = 10 };
@@ -102,20 +102,6 @@ static void *thread_main(void *context)
 	return NULL;
 }
 
-static void thread_start(struct admin *a)
-{
-	sigset_t all, before;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	int failed = pthread_create(&a->thread, NULL, thread_main, a);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (failed) {
-		log_error("the admin thread cannot be started: %s", strerror(failed));
-		abort();
-	}
-	pthread_setname_np(a->thread, "admin");
-}
-
 /* Where a person's browser finds us: the address as bound, which knows the port that 0 became. */
 static void url_find(struct admin *a)
 {
@@ -162,7 +148,7 @@ struct admin *admin_new(const struct config *config, int fd, const struct admin_
 	a->connections = connections_new(a->base, a->http, fd);
 	a->bell_event = event_new(a->base, a->bell, EV_READ | EV_PERSIST, on_bell, a);
 	event_add(a->bell_event, NULL);
-	thread_start(a);
+	thread_start(&a->thread, "admin", thread_main, a);
 	return a;
 }
 

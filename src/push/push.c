@@ -5,12 +5,12 @@
 #include <slowproxy/push.h>
 
 #include <inttypes.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <slowproxy/base/clock.h>
 #include <slowproxy/base/log.h>
+#include <slowproxy/base/thread.h>
 
 #include "place.h"
 
@@ -116,19 +116,9 @@ struct push *push_new(const struct config *config)
 	return NULL;
 }
 
-/* Signals are for the loop threads. */
 void push_start(struct push *p)
 {
-	sigset_t all, before;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	int failed = pthread_create(&p->thread, NULL, push_main, p);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (failed) {
-		log_error("the push thread cannot be started: %s", strerror(failed));
-		abort();
-	}
-	pthread_setname_np(p->thread, "push");
+	thread_start(&p->thread, "push", push_main, p);
 	p->started = true;
 }
 

@@ -10,8 +10,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +18,7 @@
 #include <slowproxy/base/clock.h>
 #include <slowproxy/base/log.h>
 #include <slowproxy/base/logfmt.h>
+#include <slowproxy/base/thread.h>
 
 #include "files.h"
 #include "lines.h"
@@ -327,21 +326,6 @@ static void *writer_main(void *context)
 
 /* --- the face ---------------------------------------------------------------------------------------------------- */
 
-/* Signals are for the loop threads; without SIGPIPE a reader that went away is an error like any other. */
-static void writer_start(struct report *rep)
-{
-	sigset_t all, before;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	int failed = pthread_create(&rep->writer, NULL, writer_main, rep);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (failed) {
-		log_error("the writer thread cannot be started: %s", strerror(failed));
-		abort();
-	}
-	pthread_setname_np(rep->writer, "writer");
-}
-
 struct report *report_new(const struct config *config)
 {
 	struct report *rep = xcalloc(1, sizeof *rep);
@@ -352,7 +336,7 @@ struct report *report_new(const struct config *config)
 	open_output(rep, &rep->log, "stderr");
 	rep->access_form = rep->access.form;
 	rep->access_colour = rep->access.colour;
-	writer_start(rep);
+	thread_start(&rep->writer, "writer", writer_main, rep);
 	return rep;
 }
 

@@ -9,7 +9,6 @@
 
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +18,7 @@
 
 #include <slowproxy/base/clock.h>
 #include <slowproxy/base/log.h>
+#include <slowproxy/base/thread.h>
 
 #include "fetch.h"
 
@@ -184,20 +184,6 @@ static void *thread_main(void *context)
 	return NULL;
 }
 
-static void thread_start(struct routes *r)
-{
-	sigset_t all, before;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	int failed = pthread_create(&r->thread, NULL, thread_main, r);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (failed) {
-		log_error("the thread that reads routes cannot be started: %s", strerror(failed));
-		abort();
-	}
-	pthread_setname_np(r->thread, "routes");
-}
-
 struct routes *routes_new(
 	const struct config *config, void (*changed)(void *context, struct route_table *table), void *context)
 {
@@ -210,7 +196,7 @@ struct routes *routes_new(
 	r->pause_ns = pause_first_ns;
 	r->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r->look_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	thread_start(r);
+	thread_start(&r->thread, "routes", thread_main, r);
 	return r;
 }
 
