@@ -212,4 +212,8 @@ void config_print_reference(FILE *out);           /* Markdown */
 bool config_parse_duration(const char *text, uint64_t *ns, const char **why);
 bool config_parse_size(const char *text, uint64_t *bytes, const char **why);
 
+/* NULL, or a sentence that continues "TEMPLATE ...": why it is no template of a route. The application's own are judged so, too. */
+enum { CONFIG_TEMPLATE_BYTES = 256 }; /* the longest one, terminated */
+const char *config_template_problem(const char *text);
+
 #endif

@@ -14,7 +14,7 @@
 #include <slowproxy/base/buf.h>
 #include <slowproxy/config.h>
 
-enum { ROUTE_BYTES = 256 }; /* a template, terminated; longer ones are not kept */
+enum { ROUTE_BYTES = CONFIG_TEMPLATE_BYTES }; /* a template, terminated; longer ones are not kept */
 
 /* --- the table ---------------------------------------------------------------------------------------------------- */
 struct route_table;

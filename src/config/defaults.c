@@ -113,16 +113,16 @@ const char *check_openapi(const char *text)
 	return strpbrk(text, " \t") != NULL ? "has a space in it" : NULL;
 }
 
-const char *check_template(const char *text)
+const char *config_template_problem(const char *text)
 {
 	bool inside = false;
 	if (text[0] != '/')
 		return "does not start with /";
-	if (strlen(text) > 255)
+	if (strlen(text) >= CONFIG_TEMPLATE_BYTES)
 		return "is longer than 255 bytes";
 	for (const char *p = text; *p != '\0'; p++) {
-		if (*p == ' ' || *p == '\t' || *p == '?' || *p == '#')
-			return "has a space, ? or # in it: a template is a path";
+		if ((unsigned char)*p <= ' ' || *p == 0x7f || *p == '?' || *p == '#')
+			return "has a space, a control character, ? or # in it: a template is a path";
 		if ((*p == '{' && inside) || (*p == '}' && !inside) || (*p == '/' && inside))
 			return "has a { without its }, as in /items/{id}";
 		if (*p == '{' && p[1] == '}')

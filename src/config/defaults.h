@@ -16,7 +16,6 @@ const char *check_header(const char *text);
 const char *check_directory(const char *text);
 const char *check_destination(const char *text);
 const char *check_openapi(const char *text);
-const char *check_template(const char *text);
 const char *check_trusted(const char *text);
 const char *check_url(const char *text);
 const char *check_admin_url(const char *text);

@@ -315,7 +315,7 @@ const struct config_row config_rows[] = {
 	{ .key = "routes.templates",
 		TEXTS(routes.templates),
 		.def = "",
-		.check = check_template,
+		.check = config_template_problem,
 		.example = "/items/{id},/users/{id}/orders",
 		.doc = "Templates of your routes, so that /items/42 is told as /items/{id}; where several match, literal "
 		       "text wins over parameters. "

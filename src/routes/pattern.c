@@ -76,18 +76,3 @@ bool pattern_matches(const char *template, const char *path)
 	unsigned steps = STEPS_MAX;
 	return matches(template, path, &steps);
 }
-
-bool pattern_valid(const char *template)
-{
-	bool inside = false;
-	if (template[0] != '/')
-		return false;
-	for (const char *p = template; *p != '\0'; p++) {
-		if ((unsigned char)*p <= ' ' || *p == '?' || *p == '#' || *p == 0x7f)
-			return false;
-		if ((*p == '{' && (inside || p[1] == '}')) || (*p == '}' && !inside) || (*p == '/' && inside))
-			return false;
-		inside = *p == '{' || (inside && *p != '}');
-	}
-	return !inside;
-}

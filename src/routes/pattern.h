@@ -4,8 +4,7 @@
 
 #include <stdbool.h>
 
-/* Whether text can be a template at all: begins with /, its braces are closed within their segment, parameters have names. */
-bool pattern_valid(const char *template);
+/* The templates are such that config_template_problem has nothing to say of them. */
 bool pattern_matches(const char *template, const char *path);
 /* Both match the same path: where they first differ, literal text is nearer to it than a parameter. */
 bool pattern_is_nearer(const char *a, const char *b);

@@ -189,7 +189,7 @@ static void tree_add(struct route_table *t, const char *template, bool wide)
 bool table_add(struct route_table *t, const char *template, bool last_may_be_wide)
 {
 	size_t len = strlen(template);
-	if (len >= ROUTE_BYTES || !pattern_valid(template) || t->count == ROUTE_TABLE_MAX)
+	if (config_template_problem(template) != NULL || t->count == ROUTE_TABLE_MAX)
 		return false;
 	bool odd = !fits_the_tree(template);
 	if (odd && t->odd_count == ODD_MAX)
