@@ -59,7 +59,7 @@ static void copy_text(char *out, size_t out_bytes, const char *text)
 	str_copy(out, out_bytes, text, strlen(text));
 }
 
-static void running_copy(const struct record *r, struct ask_running *out)
+static void running_copy(const struct naming *n, const struct record *r, struct ask_running *out)
 {
 	copy_text(out->request_id, sizeof out->request_id, r->request_id);
 	copy_text(out->trace_id, sizeof out->trace_id, r->trace_id);
@@ -67,6 +67,7 @@ static void running_copy(const struct record *r, struct ask_running *out)
 	copy_text(out->path, sizeof out->path, r->path);
 	copy_text(out->client_address, sizeof out->client_address, r->client_address);
 	copy_text(out->upstream_address, sizeof out->upstream_address, r->upstream_address);
+	naming_route(n, r, out->route, &out->route_guessed);
 	out->phase = phase_now(&r->timeline);
 	out->age_ns = record_duration_ns(r);
 	out->threshold_ns = r->threshold_ns;
@@ -86,7 +87,7 @@ static void tell(void *context)
 		list_for_each (node, &q->loop->running) {
 			if (answer->running_count == ASK_RUNNING_MAX)
 				break;
-			running_copy(LIST_ENTRY(node, struct record, running),
+			running_copy(q->loop->naming, LIST_ENTRY(node, struct record, running),
 				&answer->running[answer->running_count++]);
 		}
 	}

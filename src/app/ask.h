@@ -10,6 +10,8 @@ struct ask_running {
 	char request_id[129], trace_id[33], method[32], path[256];
 	char client_address[RECORD_ADDRESS_BYTES], upstream_address[RECORD_ADDRESS_BYTES];
 	const char *phase;
+	char route[RECORD_ROUTE_BYTES]; /* "": it has no name */
+	bool route_guessed;
 	uint64_t age_ns, threshold_ns;
 };
 

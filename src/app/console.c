@@ -1,32 +1,55 @@
 /* console.c - the numbers of the whole proxy, for /metrics and for the page. */
 #include "console.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 
 #include <slowproxy/base/clock.h>
 
 #include "ask.h"
 
-/* All loops together. */
+/* What all loops together make of a counter: 4 bytes, or 8, or an array of 8. */
+#define SUMMED(field)                                                                                        \
+	{                                                                                                    \
+		offsetof(struct ask_answer, field), sizeof(((struct ask_answer *)NULL)->field)               \
+	}
+static const struct summed {
+	size_t at, bytes;
+} summed[] = {
+	SUMMED(proxy.outcomes),
+	SUMMED(proxy.clients_accepted),
+	SUMMED(proxy.clients),
+	SUMMED(proxy.exchanges),
+	SUMMED(proxy.queued),
+	SUMMED(proxy.upstream_idle),
+	SUMMED(proxy.upstream_busy),
+	SUMMED(proxy.upstream_connects),
+	SUMMED(proxy.upstream_reuses),
+	SUMMED(capture.armed),
+	SUMMED(capture.samples),
+	SUMMED(capture.messages_dropped),
+	SUMMED(capture.sampler_losses),
+};
+
+static void summed_add(const struct summed *s, struct ask_answer *sum, const struct ask_answer *one)
+{
+	void *to = (char *)sum + s->at;
+	const void *from = (const char *)one + s->at;
+	if (s->bytes == sizeof(uint32_t)) {
+		*(uint32_t *)to += *(const uint32_t *)from;
+		return;
+	}
+	for (size_t i = 0; i < s->bytes / sizeof(uint64_t); i++)
+		((uint64_t *)to)[i] += ((const uint64_t *)from)[i];
+}
+
 static void sum_loops(const struct ask *a, uint32_t count, struct ask_answer *sum)
 {
 	*sum = (struct ask_answer){ .told = true };
 	for (uint32_t i = 0; i < count; i++) {
 		const struct ask_answer *one = ask_answer(a, i);
-		for (size_t k = 0; k < OUTCOME_COUNT; k++)
-			sum->proxy.outcomes[k] += one->proxy.outcomes[k];
-		sum->proxy.clients_accepted += one->proxy.clients_accepted;
-		sum->proxy.clients += one->proxy.clients;
-		sum->proxy.exchanges += one->proxy.exchanges;
-		sum->proxy.queued += one->proxy.queued;
-		sum->proxy.upstream_idle += one->proxy.upstream_idle;
-		sum->proxy.upstream_busy += one->proxy.upstream_busy;
-		sum->proxy.upstream_connects += one->proxy.upstream_connects;
-		sum->proxy.upstream_reuses += one->proxy.upstream_reuses;
-		sum->capture.armed += one->capture.armed;
-		sum->capture.samples += one->capture.samples;
-		sum->capture.messages_dropped += one->capture.messages_dropped;
-		sum->capture.sampler_losses += one->capture.sampler_losses;
+		for (size_t k = 0; k < ARRAY_LEN(summed); k++)
+			summed_add(&summed[k], sum, one);
 		sum->sampler_silent |= one->sampler_silent;
 		sum->told &= one->told;
 	}
@@ -185,6 +208,12 @@ static void running_write(struct json *j, const struct ask_running *r)
 	text(j, "trace_id", r->trace_id);
 	text(j, "http_request_method", r->method);
 	text(j, "url_path", r->path);
+	if (r->route[0] != '\0')
+		text(j, "http_route", r->route);
+	if (r->route_guessed) {
+		json_key(j, "http_route_guessed");
+		json_bool(j, true);
+	}
 	milliseconds(j, "duration_ms", r->age_ns);
 	if (r->threshold_ns != 0)
 		milliseconds(j, "threshold_ms", r->threshold_ns);
@@ -262,10 +291,10 @@ static void console_slow(void *console, struct report_slow *slow)
 
 /* --- beginning and end --- */
 
-void console_loop_init(
-	struct console_loop *l, struct loop *loop, const struct proxy *proxy, const struct capture *capture)
+void console_loop_init(struct console_loop *l, struct loop *loop, const struct proxy *proxy,
+	const struct capture *capture, const struct naming *naming)
 {
-	*l = (struct console_loop){ .loop = loop, .proxy = proxy, .capture = capture };
+	*l = (struct console_loop){ .loop = loop, .proxy = proxy, .capture = capture, .naming = naming };
 	list_init(&l->running);
 }
 

@@ -18,11 +18,14 @@
 #include <slowproxy/push.h>
 #include <slowproxy/report.h>
 
+#include "naming.h"
+
 /* One event loop, as it can be asked. Everything is lent. */
 struct console_loop {
 	struct loop *loop;
 	const struct proxy *proxy;
 	const struct capture *capture;
+	const struct naming *naming;
 	struct list running; /* of struct record, by their node `running`: the loop's own */
 };
 
@@ -40,8 +43,8 @@ struct console {
 	struct admin *admin;       /* NULL: there is no such listener */
 };
 
-void console_loop_init(
-	struct console_loop *l, struct loop *loop, const struct proxy *proxy, const struct capture *capture);
+void console_loop_init(struct console_loop *l, struct loop *loop, const struct proxy *proxy,
+	const struct capture *capture, const struct naming *naming);
 /* Takes loops and admin_fd (-1: none); the report tells it of slow requests from now on. */
 void console_open(struct console *c, const struct config *config, struct report *report, struct push *push,
 	struct console_loop **loops, int admin_fd);

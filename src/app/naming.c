@@ -17,13 +17,17 @@ void naming_clear(struct naming *n)
 	route_table_release(n->next);
 }
 
+void naming_route(const struct naming *n, const struct record *r, char route[ROUTE_BYTES], bool *guessed)
+{
+	route[0] = '\0';
+	*guessed = false;
+	if (!r->path_cut && r->path[0] != '\0')
+		route_name(n->table, n->config->routes.guess, r->path, r->status, route, guessed);
+}
+
 static void name_it(struct naming *n, struct record *r)
 {
-	r->route[0] = '\0';
-	r->route_guessed = false;
-	if (!r->path_cut && r->path[0] != '\0')
-		route_name(
-			n->table, n->config->routes.guess, r->path, r->status, r->route, &r->route_guessed);
+	naming_route(n, r, r->route, &r->route_guessed);
 }
 
 /* A backend that could not be reached comes back with other routes, perhaps. */

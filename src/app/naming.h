@@ -20,6 +20,8 @@ struct naming {
 void naming_init(struct naming *n, struct loop *l, const struct config *c);
 void naming_clear(struct naming *n); /* the loop has ended, and nobody replaces any more */
 
+/* The name of the exchange's route by what is known now, on the loop's thread; "": it has none. */
+void naming_route(const struct naming *n, const struct record *r, char route[ROUTE_BYTES], bool *guessed);
 /* The exchange has ended. */
 void naming_ended(struct naming *n, struct record *r);
 /* It is about to be told: those who held it up get their names, too; and itself, when it still runs. */

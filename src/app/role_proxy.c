@@ -125,7 +125,7 @@ static void loop_thread_open(struct proxy_role *role, uint32_t index)
 	naming_init(&t->naming, t->loop, c);
 	t->capture = capture_new(t->loop, c, c->capture.enabled ? FD_PROXY_CHANNELS + (int)index : -1, &sink);
 	t->proxy = proxy_new(t->loop, c, &observer);
-	console_loop_init(&t->console, t->loop, t->proxy, t->capture);
+	console_loop_init(&t->console, t->loop, t->proxy, t->capture, &t->naming);
 	/* A set of sockets for each loop; more sets than loops go round. */
 	uint32_t rows = role->sockets.sockets.rows, lent_from = role->sockets.sockets.lent_from;
 	for (uint32_t i = 0; i < role->sockets.sockets.count; i++)

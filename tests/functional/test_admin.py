@@ -88,6 +88,7 @@ def test_what_runs_is_shown_while_it_runs(admin_proxy):
     request = in_background(admin_proxy.client.get, "/await?seconds=1.2")
     shown = until(lambda: json.loads(admin_proxy.admin.get("/api/inflight").body), "the request to be shown")
     assert shown[0]["url_path"] == "/await" and shown[0]["http_request_method"] == "GET" and shown[0]["duration_ms"] >= 0
+    assert shown[0]["http_route"] == "/await"
     until(lambda: [r["phase"] for r in json.loads(admin_proxy.admin.get("/api/inflight").body)] == ["app"], "its phase")
     assert json.loads(admin_proxy.admin.get("/api/status").body)["active_requests"] == 1
     request.join()
