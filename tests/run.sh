@@ -34,6 +34,7 @@ functional       yes  real servers, real clients, real kills
 quickstart       yes  the README's first command explains each slow request rightly
 asan             no   the unit tests pass under AddressSanitizer and UBSan
 functional-asan  no   the core of the functional tests passes under AddressSanitizer and UBSan
+soak             no   a minute of every kind of client at once, under reloads, upgrades and kills, in the AddressSanitizer build
 tsan             no   the unit tests pass under ThreadSanitizer
 pystack          no   stacks of real interpreters are read rightly
 fuzz             no   fuzzers find nothing in a fixed number of inputs
@@ -173,6 +174,10 @@ stage_functional() {
 
 stage_functional_asan() {
 	build_into build-asan -DSLOWPROXY_SANITIZE=address,undefined >/dev/null && functional_with build-asan/slowproxy functional-asan -m core
+}
+
+stage_soak() {
+	build_into build-asan -DSLOWPROXY_SANITIZE=address,undefined >/dev/null && SLOWPROXY_BIN=$top/build-asan/slowproxy "$python" tests/soak/run.py --minutes 1
 }
 
 stage_pystack() {
