@@ -53,6 +53,23 @@ enum py_state {
 };
 extern const char *const py_state_names[];
 
+/* What a thread that sleeps waits for, where Python itself makes it wait. */
+enum py_wait_kind {
+	PY_WAIT_NONE, /* for nothing of Python's, or it cannot be told */
+	PY_WAIT_GIL,
+	PY_WAIT_LOCK,   /* threading.Lock, which does not know who has it */
+	PY_WAIT_RLOCK,  /* threading.RLock, which does */
+	PY_WAIT_OBJECT, /* without GIL: another thread is just changing this object */
+	PY_WAIT_WORLD /* without GIL: one thread made all others stand still, most times to collect garbage */
+};
+extern const char *const py_wait_names[];
+
+struct py_wait {
+	enum py_wait_kind kind;
+	uint64_t object; /* the lock, or the object; 0 for the others */
+	uint64_t holder; /* whom it waits for, by tid; 0: cannot be told */
+};
+
 /* A C function above the innermost Python function; its texts live as long as the process is open. */
 struct py_native {
 	const char *function; /* "<native>": its library names none there */
@@ -60,11 +77,12 @@ struct py_native {
 };
 
 struct py_thread {
-	uint64_t tid;        /* native id as seen from our pid namespace; 0 unknown */
-	char name[32];       /* from /proc/PID/task/TID/comm, or threading's own name where that is read */
-	enum py_state state; /* UNKNOWN unless asked for */
-	int syscall;         /* -1 unless blocked or idle */
-	bool holds_gil;      /* in a build without GIL: it may run Python just now, as others may, too */
+	uint64_t tid;         /* native id as seen from our pid namespace; 0 unknown */
+	char name[32];        /* from /proc/PID/task/TID/comm, or threading's own name where that is read */
+	enum py_state state;  /* UNKNOWN unless asked for */
+	int syscall;          /* -1 unless blocked or idle */
+	struct py_wait waits; /* for the GIL: told with every state; for locks only when asked for */
+	bool holds_gil;       /* in a build without GIL: it may run Python just now, as others may, too */
 	bool is_main;
 	bool runs_event_loop;          /* an asyncio loop is running on its stack */
 	const struct py_frame *frames; /* leaf first */
@@ -96,6 +114,7 @@ struct py_sample {
 
 struct py_wants {
 	bool states;          /* thread states from /proc: a few us a thread */
+	bool locks;           /* with `states`: what blocked threads wait for, some reads for each */
 	bool tasks;           /* suspended asyncio tasks */
 	uint32_t max_threads; /* 0: 64 */
 	uint32_t max_tasks;   /* 0: 1000 */

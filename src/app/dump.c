@@ -34,6 +34,7 @@ static void usage_print(FILE *out)
 static enum py_result look(struct py_process *p, bool blocking, bool native, struct py_sample *sample)
 {
 	const struct py_wants wants = { .states = true,
+		.locks = true,
 		.tasks = true,
 		.max_threads = DUMP_THREADS_MAX,
 		.max_tasks = DUMP_TASKS_MAX,

@@ -115,6 +115,27 @@ static const char *state_word(const struct py_thread *t)
 	return t->holds_gil ? "gil" : "unknown";
 }
 
+/* " on a lock that 4711 has" */
+static void text_wait(struct ink *ink, const struct py_wait *w)
+{
+	static const struct {
+		const char *what, *holds;
+	} words[] = {
+		[PY_WAIT_GIL] = { "", ", which thread %llu holds" },
+		[PY_WAIT_LOCK] = { " on a lock", "" },
+		[PY_WAIT_RLOCK] = { " on an rlock", ", which thread %llu holds" },
+		[PY_WAIT_OBJECT] = { " on an object", ", which thread %llu is changing" },
+		[PY_WAIT_WORLD] = { ": all threads stand still", " for thread %llu" },
+	};
+	char holds[64] = "";
+	if (w->kind == PY_WAIT_NONE)
+		return;
+	if (w->holder != 0)
+		snprintf(holds, sizeof holds, words[w->kind].holds, (unsigned long long)w->holder);
+	put(ink, WAITS, words[w->kind].what);
+	put(ink, WAITS, holds);
+}
+
 static enum paint state_paint(const struct py_thread *t)
 {
 	return t->state == PY_STATE_RUNNING || t->holds_gil ? RUNS
@@ -130,6 +151,7 @@ static void text_thread(struct ink *ink, const struct py_thread *t)
 	put(ink, HEAD, head);
 	buf_add_str(ink->out, " (");
 	put(ink, state_paint(t), state_word(t));
+	text_wait(ink, &t->waits);
 	buf_add_str(ink->out, "): \"");
 	put(ink, HEAD, t->name);
 	buf_printf(ink->out, "\"%s\n", t->runs_event_loop ? " runs an event loop" : "");
@@ -272,6 +294,24 @@ static void json_natives(struct json *j, const struct py_native *natives, size_t
 	json_end(j);
 }
 
+static void json_wait(struct json *j, const struct py_wait *w)
+{
+	if (w->kind == PY_WAIT_NONE) {
+		json_null(j);
+		return;
+	}
+	json_begin(j, '{');
+	json_key(j, "kind");
+	json_str(j, py_wait_names[w->kind]);
+	json_id(j, "object", w->object);
+	json_key(j, "held_by");
+	if (w->holder != 0)
+		json_u64(j, w->holder);
+	else
+		json_null(j);
+	json_end(j);
+}
+
 static void json_thread(struct json *j, const struct py_thread *t, uint64_t running)
 {
 	json_begin(j, '{');
@@ -295,6 +335,8 @@ static void json_thread(struct json *j, const struct py_thread *t, uint64_t runn
 		json_i64(j, t->syscall);
 	else
 		json_null(j);
+	json_key(j, "waits_for");
+	json_wait(j, &t->waits);
 	if (t->native_count != 0)
 		json_natives(j, t->natives, t->native_count);
 	json_frames(j, t->frames, t->frame_count);

@@ -17,6 +17,7 @@
 	F(runtime,  gil,               1152,    352,    352,    360,     NO,     NO,     NO,     NO,     NO,     NO,     NO) \
 	F(runtime,  collecting,         544,     NO,     NO,     NO,     NO,     NO,     NO,     NO,     NO,     NO,     NO) \
 	F(gil,      size,               208,    208,    208,    208,    208,    208,    208,    208,    216,    216,    216) \
+	F(gil,      enabled,             NO,     NO,     NO,     NO,     NO,     NO,     NO,     NO,      0,      0,      0) \
 	F(gil,      holder,               8,      8,      8,      8,      8,      8,      8,      8,     16,     16,     16) \
 	F(gil,      locked,              16,     16,     16,     16,     16,     16,     16,     16,     24,     24,     24) \
 	F(interp,   next,                 0,      0,      0,      0,      0,   7264,   7272,   7264,   7264,   7272,   7264) \
@@ -24,6 +25,7 @@
 	F(interp,   modules,             56,    856,    856,    888,    944,   7656,   7688,   7592,   7664,   7712,   7592) \
 	F(interp,   gil,                 NO,     NO,     NO,     NO,    384,     16,     16,     16,     16,     16,     16) \
 	F(interp,   collecting,          NO,    816,    816,    848,    312,   7600,   7600,   7512,   7600,   7600,   7512) \
+	F(interp,   stopper,             NO,     NO,     NO,     NO,     NO,     NO,     NO,     NO,  10760,  10864,  10816) \
 	F(interp,   size,                NO,     NO,     NO,     NO,     NO, 194984, 225864, 226240, 215616, 249976, 250328) \
 	F(tstate,   next,                 8,      8,      8,      8,      8,      8,      8,      8,      8,      8,      8) \
 	F(tstate,   interp,              16,     16,     16,     16,     16,     16,     16,     16,     16,     16,     16) \
@@ -32,6 +34,7 @@
 	F(tstate,   native_id,           NO,     NO,     NO,    160,    144,    160,    160,    184,    160,    160,    184) \
 	F(tstate,   id,                 256,    256,    256,    240,    224,    224,    224,    248,    224,    224,    248) \
 	F(tstate,   state,               NO,     NO,     NO,     NO,     NO,     40,     44,     48,     40,     44,     48) \
+	F(tstate,   sections,            NO,     NO,     NO,     NO,     NO,     NO,     NO,     NO,    176,    176,    200) \
 	F(tstate,   chunk,               NO,     NO,     NO,    296,    232,    232,    232,    256,    232,    232,    256) \
 	F(tstate,   chunk_top,           NO,     NO,     NO,    304,    240,    240,    240,    264,    240,    240,    264) \
 	F(pthread,  tid,                720,    720,    720,     NO,     NO,     NO,     NO,     NO,     NO,     NO,     NO) \
@@ -75,6 +78,7 @@
 	F(code,     tlbc,                NO,     NO,     NO,     NO,     NO,     NO,     NO,     NO,     NO,    224,    224) \
 	F(gen,      frame,               16,     16,     16,     80,     72,     72,     72,     72,     88,     88,     88) \
 	F(gen,      state,               NO,     NO,     NO,     75,     67,     67,     67,     67,     83,     83,     83) \
+	F(object,   mutex,               NO,     NO,     NO,     NO,     NO,     NO,     NO,     NO,     10,     10,     10) \
 	F(object,   type,                 8,      8,      8,      8,      8,      8,      8,      8,     24,     24,     24) \
 	F(text,     length,              16,     16,     16,     16,     16,     16,     16,     16,     32,     32,     32) \
 	F(text,     state,               32,     32,     32,     32,     32,     32,     32,     32,     48,     48,     48) \
@@ -113,6 +117,8 @@
 	F(method,   self,                24,     24,     24,     24,     24,     24,     24,     24,     40,     40,     40) \
 	F(builtin,  self,                24,     24,     24,     24,     24,     24,     24,     24,     40,     40,     40) \
 	F(partial,  arguments,           24,     24,     24,     24,     24,     24,     24,     24,     40,     40,     40) \
+	F(lock,     inner,               16,     16,     16,     16,     16,     16,     16,     16,     32,     32,     32) \
+	F(lock,     owner,               24,     24,     24,     24,     24,     24,     24,     24,     40,     40,     40) \
 	F(real,     value,               16,     16,     16,     16,     16,     16,     16,     16,     32,     32,     32)
 /* clang-format on */
 

@@ -14,6 +14,7 @@
 #include <slowproxy/base/clock.h>
 
 #include "process.h"
+#include "wait.h"
 
 enum { PROOF_EVERY_NS = 5 * 1000 * 1000 };
 
@@ -299,8 +300,10 @@ static void show_thread(struct py_process *p, struct thread *t, const struct py_
 		.frames = t->frames,
 		.frame_count = t->frame_count,
 	};
-	if (wants->states)
+	if (wants->states) {
 		out->state = state_read(p, t, &out->syscall);
+		out->waits = wait_read(p, t, out->state, holder, wants->locks);
+	}
 }
 
 static void show_threads(struct look *look, const struct py_wants *wants, struct py_sample *out)

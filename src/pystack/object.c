@@ -38,6 +38,8 @@ static const struct {
 	{ "_asyncio.Task", TYPE_TASK },
 	{ "_asyncio.Future", TYPE_FUTURE },
 	{ "_GatheringFuture", TYPE_FUTURE },
+	{ "_thread.lock", TYPE_LOCK },
+	{ "_thread.RLock", TYPE_RLOCK },
 };
 
 static enum type_kind read_type_kind(struct py_process *p, uint64_t type)

@@ -34,7 +34,9 @@ enum type_kind {
 	TYPE_WAKEUP, /* what wakes a task, where that is an object of its own */
 	TYPE_PARTIAL,
 	TYPE_TASK,
-	TYPE_FUTURE
+	TYPE_FUTURE,
+	TYPE_LOCK,
+	TYPE_RLOCK
 };
 
 /* From the address of a type object to what it is; types live as long as the process, near enough. */

@@ -157,16 +157,20 @@ enum py_state state_read(struct py_process *p, struct thread *t, int *syscall)
 	char text[256];
 	uint64_t first = 0;
 	*syscall = -1;
+	t->futex = t->stack_pointer = 0;
 	if (t->tid == 0)
 		return PY_STATE_UNKNOWN;
 	if (!read_kept(p, t->tid, &t->files.syscall, "syscall", text, sizeof text))
 		return state_by_letter(p, t, syscall);
 	if (strncmp(text, "running", 7) == 0)
 		return PY_STATE_RUNNING;
-	if (sscanf(text, "%d %lx", syscall, &first) < 2)
+	/* Its number, six arguments, the stack pointer. */
+	if (sscanf(text, "%d %lx %*x %*x %*x %*x %*x %lx", syscall, &first, &t->stack_pointer) < 2)
 		return PY_STATE_UNKNOWN;
 	if (*syscall < 0 && p->stopped)
 		return PY_STATE_RUNNING; /* we stopped it, outside of any call */
+	if (*syscall == SYS_futex)
+		t->futex = first;
 	if (*syscall == SYS_futex && in_gil(p, first))
 		return PY_STATE_GIL_WAIT;
 	return waits_for_work(t, *syscall) ? PY_STATE_IDLE : PY_STATE_BLOCKED;

@@ -57,6 +57,7 @@ struct thread {
 	unsigned name_tries;
 	bool name_final;
 	struct state_files files;
+	uint64_t futex, stack_pointer; /* where it sleeps, as its state was last read; 0 in no futex */
 };
 
 struct thread_table {
