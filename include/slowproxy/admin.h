@@ -57,7 +57,8 @@ struct admin_slow {
 };
 void admin_slow(struct admin *a, const struct admin_slow *slow);
 
-/* Gives the last answers, for half a second at most, and ends the thread. NULL is fine. */
-void admin_free(struct admin *a);
+/* Gives the last answers, for half a second at most, and ends the thread: from here on the source is not asked. NULL is fine. */
+void admin_stop(struct admin *a);
+void admin_free(struct admin *a); /* after admin_stop; NULL is fine */
 
 #endif

@@ -173,13 +173,19 @@ void admin_slow(struct admin *a, const struct admin_slow *slow)
 	store_add(&a->store, slow);
 }
 
-void admin_free(struct admin *a)
+void admin_stop(struct admin *a)
 {
 	if (a == NULL)
 		return;
 	atomic_store(&a->ending, true);
 	ring(a);
 	pthread_join(a->thread, NULL);
+}
+
+void admin_free(struct admin *a)
+{
+	if (a == NULL)
+		return;
 	event_free(a->bell_event);
 	evhttp_free(a->http);
 	connections_free(a->connections);

@@ -333,6 +333,11 @@ void console_reload_failed(struct console *c)
 	atomic_store(&c->reload_failed, true);
 }
 
+void console_stop(struct console *c)
+{
+	admin_stop(c->admin);
+}
+
 void console_clear(struct console *c)
 {
 	admin_free(c->admin);

@@ -51,7 +51,9 @@ void console_open(struct console *c, const struct config *config, struct report 
 /* From now on no loop is asked. Any thread, and more than once. */
 void console_close(struct console *c);
 void console_reload_failed(struct console *c);
-/* After the report is gone. */
+/* From now on nobody asks at all: before the report, which is asked too, is freed. */
+void console_stop(struct console *c);
+/* After the report is gone, which tells of slow requests to its end. */
 void console_clear(struct console *c);
 
 /* On the loop's thread, for each request. */

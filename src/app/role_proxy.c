@@ -444,6 +444,7 @@ int proxy_role_run(const struct config *config)
 	loop_free(role.loop);
 	close(role.signal_fd);
 	log_through_report(NULL, config);
+	console_stop(&role.console);
 	report_free(role.report, 2 * NS_PER_S);
 	console_clear(&role.console);
 	push_free(push, 800 * NS_PER_MS); /* with the report's less than the parent's patience */
