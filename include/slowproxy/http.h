@@ -150,6 +150,8 @@ void http_reader_answers_head(struct http_reader *r, bool head_request);
  * A 1xx response is a message of its own: HEAD then DONE (101 too; what follows it is a tunnel). */
 enum http_event http_read(struct http_reader *r, const char *bytes, size_t len, size_t *used,
 	struct http_head *head, struct slice *body);
+/* Of a request that was refused, for the log: method and path of its first line, if that is here and well-formed. */
+bool http_first_line(const char *bytes, size_t len, struct http_head *head);
 /* The sender closed. DONE when that ends the message rightly (HTTP_UNTIL_CLOSE), MORE when between messages, else FAILED. */
 enum http_event http_read_end(struct http_reader *r);
 enum http_error http_reader_error(const struct http_reader *r);

@@ -17,6 +17,8 @@ struct proxy_observer {
 	void (*began)(void *context, struct record *r);
 	/* The exchange is over. The record moves to the observer, who frees it. Called exactly once for each began. */
 	void (*ended)(void *context, struct record *r);
+	/* A request was refused on its head: it was never begun, but answered. The record moves to the observer. NULL is fine. */
+	void (*refused)(void *context, struct record *r);
 	void *context;
 };
 

@@ -78,6 +78,14 @@ static void on_ended(void *context, struct record *r)
 	capture_ended(t->capture, r);
 }
 
+static void on_refused(void *context, struct record *r)
+{
+	struct loop_thread *t = context;
+	naming_ended(&t->naming, r);
+	metrics_request(t->role->console.metrics, t->index, r);
+	report_record(t->role->report, r);
+}
+
 static void on_finished(void *context, struct record *r)
 {
 	struct loop_thread *t = context;
@@ -117,7 +125,7 @@ static void loop_thread_open(struct proxy_role *role, uint32_t index)
 	const struct capture_sink sink = {
 		.finished = on_finished, .context = t, .loop_blocked = on_loop_blocked
 	};
-	const struct proxy_observer observer = { on_began, on_ended, t };
+	const struct proxy_observer observer = { on_began, on_ended, on_refused, t };
 
 	t->role = role;
 	t->index = index;

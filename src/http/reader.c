@@ -408,6 +408,16 @@ enum http_event http_read(struct http_reader *r, const char *bytes, size_t len, 
 	return HTTP_EVENT_FAILED;
 }
 
+bool http_first_line(const char *bytes, size_t len, struct http_head *head)
+{
+	while (len >= 2 && bytes[0] == '\r' && bytes[1] == '\n') {
+		bytes += 2;
+		len -= 2;
+	}
+	return len != 0 && memchr(bytes, '\n', len) != NULL &&
+	       head_check_first_line(HTTP_REQUEST_MESSAGE, bytes, len, head) == HTTP_OK;
+}
+
 enum http_event http_read_end(struct http_reader *r)
 {
 	switch (r->state) {

@@ -98,28 +98,59 @@ static enum outcome outcome_of_status(uint16_t status)
 	return OUTCOME_BAD_REQUEST;
 }
 
-/* No valid head came: the request is answered and counted, but nobody could say which one it was. */
+/* What is known of a request that never becomes an exchange: its first line, perhaps. */
+static struct record *refusal_record(struct client *c, uint16_t status, const char *sentence)
+{
+	struct proxy *p = c->proxy;
+	uint64_t now_ns = loop_now_ns(p->loop), begin_ns = c->begin_ns ? c->begin_ns : now_ns;
+	struct http_head *head = &p->request_head;
+	struct record *r = record_new(begin_ns);
+	r->began_wall_ns -= now_ns - begin_ns;
+	for (enum mark mark = MARK_REQUEST_HEAD; mark < MARK_COUNT; mark++)
+		if (mark == MARK_REQUEST_HEAD || mark >= MARK_RESPONSE_HEAD)
+			r->timeline.at[mark] = now_ns; /* all of its time went into its head */
+	if (http_first_line(input_at(&c->input), input_len(&c->input), head)) {
+		str_copy(r->method, sizeof r->method, head->method.at, head->method.len);
+		r->path_cut = !str_copy(r->path, sizeof r->path, head->path.at, head->path.len);
+		r->http_minor = head->minor;
+	}
+	request_id_new(r->request_id);
+	str_copy(r->client_address, sizeof r->client_address, c->address, strlen(c->address));
+	str_copy(r->reason, sizeof r->reason, sentence, strlen(sentence));
+	r->status = status;
+	r->outcome = outcome_of_status(status);
+	return r;
+}
+
+static void refusal_told(struct proxy *p, struct record *r)
+{
+	proxy_count(p, r->outcome);
+	if (p->observer.refused != NULL)
+		p->observer.refused(p->observer.context, r);
+	else
+		record_free(r);
+}
+
+/* No valid head came: the request is answered and told of, as far as anybody could say which one it was. */
 static void client_refuse(struct client *c, uint16_t status, const char *sentence)
 {
 	struct proxy *p = c->proxy;
-	enum outcome outcome = outcome_of_status(status);
+	struct record *r = refusal_record(c, status, sentence);
+	struct slice extra, drop_name;
 	struct buf answer = { 0 };
-	char request_id[33];
 	size_t written;
-	uint64_t began_ns = c->begin_ns ? c->begin_ns : loop_now_ns(p->loop);
 
-	request_id_new(request_id);
-	proxy_count(p, outcome);
 	log_debug("client %s refused with %u: %s", c->address, status, sentence);
-	http_write_error(&answer, status, outcomes[outcome].name, sentence, request_id,
-		heads_extra_refused(p, loop_now_ns(p->loop) - began_ns, request_id, status), true, false,
-		p->config->error_body == CONFIG_ERROR_PLAIN);
+	extra = heads_extra(p, r, NULL, &drop_name);
+	http_write_error(&answer, status, outcomes[r->outcome].name, sentence, r->request_id, extra, true,
+		false, p->config->error_body == CONFIG_ERROR_PLAIN);
 	struct iovec part = { answer.data, answer.len };
 	if (stream_write(c->stream, &part, 1, &written) == IO_OK)
 		client_linger(c);
 	else
 		client_close(c, false);
 	buf_clear(&answer);
+	refusal_told(p, r);
 }
 
 /* Our side is closed; what the peer still sends is thrown away until it closes too, so that it can read the answer. */

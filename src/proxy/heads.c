@@ -323,13 +323,3 @@ struct slice heads_extra(
 		add_retry_after(p, r->status);
 	return (struct slice){ p->extra.data, p->extra.len };
 }
-
-struct slice heads_extra_refused(struct proxy *p, uint64_t took_ns, const char *request_id, uint16_t status)
-{
-	buf_reset(&p->extra);
-	if (p->response_time_name.len != 0)
-		add_response_time(p, took_ns);
-	add_request_id(p, request_id);
-	add_retry_after(p, status);
-	return (struct slice){ p->extra.data, p->extra.len };
-}

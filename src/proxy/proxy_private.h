@@ -304,8 +304,6 @@ void heads_begin_record(struct exchange *x, const struct http_head *head);
  * for an answer of our own. *drop_name: the header of the backend's that ours replaces. */
 struct slice heads_extra(
 	struct proxy *p, const struct record *r, const struct http_head *from, struct slice *drop_name);
-/* The same for an answer to a request that never became an exchange. */
-struct slice heads_extra_refused(struct proxy *p, uint64_t took_ns, const char *request_id, uint16_t status);
 void request_id_new(char out[33]);
 
 /* --- proxy.c --- */

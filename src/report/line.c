@@ -45,7 +45,8 @@ static void add_request(struct json *j, const struct config *c, const struct rec
 	}
 	if (r->status != 0)
 		add_number(j, "http_response_status_code", r->status);
-	add_text(j, "network_protocol_version", r->http_minor == 0 ? "1.0" : "1.1", WORD_MAX_BYTES);
+	if (r->method[0] != '\0') /* else nobody could read its first line */
+		add_text(j, "network_protocol_version", r->http_minor == 0 ? "1.0" : "1.1", WORD_MAX_BYTES);
 }
 
 static void add_times(struct json *j, const struct record *r)

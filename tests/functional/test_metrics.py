@@ -127,3 +127,19 @@ def test_random_paths_make_no_more_labels_than_allowed(scripted, make_proxy):
     routes = {labels["http_route"] for labels, _ in found}
     assert "other" in routes and len(routes - {"other", ""}) <= 20
     assert sum(value for _, value in found) == 1500
+
+
+def test_a_refused_request_has_its_line_and_its_place(make_proxy, scripted, folder):
+    """Who is refused on his head never reaches the backend, but has an access line, and counts as the 400 that he got."""
+    access = pathlib.Path(folder) / "access.log"
+    access.touch()
+    access.chmod(0o666)
+    backend = scripted(keep_answering())
+    proxy, address = start(make_proxy, backend, logs={"access": str(access)})
+    reply = proxy.client.exchange_raw(b"GET /items/7 HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")
+    until(lambda: access.read_text().endswith("\n"), "the line")
+    line = json.loads(access.read_text())
+    assert line["http_response_status_code"] == 400 and line["outcome"] == "bad_request" and "Host" in line["outcome_reason"]
+    assert (line["http_request_method"], line["url_path"]) == ("GET", "/items/7") and line["request_id"].encode() in reply
+    counted = samples(metrics_of(address), "http_server_request_duration_seconds_count")
+    assert [(labels["http_response_status_code"], value) for labels, value in counted] == [("400", 1.0)]

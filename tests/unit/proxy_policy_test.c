@@ -327,6 +327,53 @@ static void test_slots_are_fair(void **state)
 	rig_free(rig);
 }
 
+/* A request refused on its head is told of: status, outcome, why, the time it took, and method and path if its first line says them. */
+static void test_refusals_are_told(void **state)
+{
+	static const struct {
+		const char *sent, *method, *path, *reason;
+		enum outcome outcome;
+		uint16_t status;
+	} rows[] = {
+		{ "\r\nGET /a?b HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "GET", "/a", "the Host header",
+			OUTCOME_BAD_REQUEST, 400 },
+		{ "POST /u HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\n", "POST", "/u",
+			"limits.body_bytes", OUTCOME_TOO_LARGE, 413 },
+		{ "GET /h HTTP/1.1\r\nHost: a\r\nb_c: d\r\n\r\n", "GET", "/h", "underscore",
+			OUTCOME_BAD_REQUEST, 400 },
+		{ "GET / HTTP/2.0\r\n\r\n", "", "", "only HTTP/1.0 and", OUTCOME_BAD_REQUEST, 505 },
+		{ "\x16\x03\x01", "", "", "control byte", OUTCOME_BAD_REQUEST, 400 },
+		{ "PUT /slow HTTP/1.0\r\nHo", "PUT", "/slow", "did not arrive in time",
+			OUTCOME_CLIENT_TIMEOUT, 408 },
+		{ "GET /cut", "", "", "did not arrive in time", OUTCOME_CLIENT_TIMEOUT, 408 },
+	};
+	struct rig *rig = rig_new((const char *const[]){ "limits.body_bytes", "10B", "timeouts.header",
+		"50ms", "underscore_headers", "refuse", NULL });
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		int client = client_connect(rig);
+		uint64_t ns;
+		send_text(client, rows[i].sent);
+		read_until(client, NULL);
+		struct record *r = rig_record_of(rig, &rig->refusals);
+		expect_contains(message, r->request_id);
+		expect_contains(r->reason, rows[i].reason);
+		assert_string_equal(r->method, rows[i].method);
+		assert_string_equal(r->path, rows[i].path);
+		assert_string_equal(r->client_address, "127.0.0.1");
+		assert_int_equal(r->outcome, rows[i].outcome);
+		assert_int_equal(r->status, rows[i].status);
+		assert_true(
+			timeline_phase_ns(&r->timeline, PHASE_UPLOAD, &ns) && ns == record_duration_ns(r));
+		assert_true(r->status != 408 || ns >= 50 * NS_PER_MS);
+		assert_true(rig_counters(rig).outcomes[r->outcome] > 0);
+		record_free(r);
+		close(client);
+	}
+	assert_int_equal(rig->began, 0);
+	rig_free(rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -339,6 +386,7 @@ int main(void)
 		cmocka_unit_test(test_body_timeout),
 		cmocka_unit_test(test_tunnel_timeout),
 		cmocka_unit_test(test_request_line),
+		cmocka_unit_test(test_refusals_are_told),
 		cmocka_unit_test(test_slots_are_fair),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -41,7 +41,8 @@ struct rig {
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
-	struct list records; /* ended, oldest first */
+	struct list records;  /* ended, oldest first */
+	struct list refusals; /* refused on their head */
 	unsigned began, ended, taken;
 	bool drained;
 };
@@ -94,20 +95,34 @@ static inline void rig_ended(void *context, struct record *r)
 	pthread_mutex_unlock(&rig->lock);
 }
 
-/* The next record to end; owned. */
-static inline struct record *rig_record(struct rig *rig)
+static inline void rig_refused(void *context, struct record *r)
+{
+	struct rig *rig = context;
+	pthread_mutex_lock(&rig->lock);
+	list_push_back(&rig->refusals, &r->node);
+	pthread_cond_broadcast(&rig->changed);
+	pthread_mutex_unlock(&rig->lock);
+}
+
+/* The next of these records; owned. */
+static inline struct record *rig_record_of(struct rig *rig, struct list *records)
 {
 	struct timespec until;
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += WAIT_S;
 	pthread_mutex_lock(&rig->lock);
-	while (list_empty(&rig->records))
+	while (list_empty(records))
 		if (pthread_cond_timedwait(&rig->changed, &rig->lock, &until) != 0)
 			fail_msg("no exchange ended in %d s", WAIT_S);
-	struct record *r = LIST_ENTRY(list_first(&rig->records), struct record, node);
+	struct record *r = LIST_ENTRY(list_first(records), struct record, node);
 	list_remove(&r->node);
 	pthread_mutex_unlock(&rig->lock);
 	return r;
+}
+
+static inline struct record *rig_record(struct rig *rig)
+{
+	return rig_record_of(rig, &rig->records);
 }
 
 static inline void rig_expect_outcome(struct rig *rig, enum outcome outcome)
@@ -202,6 +217,7 @@ static inline struct rig *rig_new_beside(
 	pthread_mutex_init(&rig->lock, NULL);
 	pthread_cond_init(&rig->changed, NULL);
 	list_init(&rig->records);
+	list_init(&rig->refusals);
 	int listen_fd = listen_somewhere(unix_front, rig->unix_path, &rig->at);
 	rig->backend_fd = listen_somewhere(unix_back, rig->backend_unix_path, &rig->backend_at);
 	net_address_text(&rig->backend_at, upstream, sizeof upstream);
@@ -213,7 +229,7 @@ static inline struct rig *rig_new_beside(
 	if (rig->config == NULL)
 		fail_msg("config: %s", errors.data);
 	rig->loop = loop_new();
-	struct proxy_observer observer = { rig_began, rig_ended, rig };
+	struct proxy_observer observer = { rig_began, rig_ended, rig_refused, rig };
 	rig->proxy = proxy_new(rig->loop, rig->config, &observer);
 	proxy_listen(rig->proxy, listen_fd, false);
 	pthread_create(&rig->thread, NULL, rig_thread, rig);
@@ -244,6 +260,8 @@ static inline void rig_free(struct rig *rig)
 	loop_free(rig->loop);
 	assert_int_equal(rig->began, rig->ended);
 	list_for_each_safe (node, &rig->records)
+		record_free(LIST_ENTRY(node, struct record, node));
+	list_for_each_safe (node, &rig->refusals)
 		record_free(LIST_ENTRY(node, struct record, node));
 	record_thread_end();
 	config_free(rig->config);
