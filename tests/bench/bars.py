@@ -4,6 +4,7 @@ Nothing here fails a build: what is missed on a busy machine may be met on a qui
 """
 import contextlib
 import json
+import os
 import pathlib
 import re
 import resource
@@ -72,24 +73,38 @@ def system_calls(pid, port, connections):
     return {name: count / answered for name, count in calls.items()} if answered > 100 else None
 
 
-def truth(port, access_log, requests):
-    """99th percentile of how far X-Response-Time and duration_ms are from the client's own clock, in microseconds."""
-    header_off, clock = [], {}
-    with socket.create_connection(("127.0.0.1", port)) as connection:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for _ in range(requests):
-            begun = time.monotonic_ns()
-            answer = ask(connection)
-            took_us = (time.monotonic_ns() - begun) / 1000
-            header_us = float(re.search(rb"X-Response-Time: ([\d.]+)", answer).group(1)) * 1000
-            header_off.append(abs(took_us - header_us))
-            clock[re.search(rb"X-Request-ID: (\w+)", answer).group(1).decode()] = took_us
+def ahead_of_others(pids):
+    """Real-time priority for all their threads, so that whoever else uses the machine is not part of what is measured."""
+    with contextlib.suppress(PermissionError):
+        for pid in pids:
+            for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+                os.sched_setscheduler(int(task.name), os.SCHED_FIFO, os.sched_param(10))
+
+
+def p99(values):
+    return statistics.quantiles(values, n=100)[98]
+
+
+def asked(tool, where, requests, cpu):
+    """truth.c's rows: X-Request-ID, microseconds by the client's clock, X-Response-Time in milliseconds."""
+    ahead = ["chrt", "-f", "10"] if subprocess.run(["chrt", "-f", "10", "true"], stderr=subprocess.DEVNULL).returncode == 0 else []
+    text = subprocess.run(["taskset", "-c", str(cpu), *ahead, tool, str(where), str(requests), "500"],
+                          capture_output=True, text=True, check=True).stdout
+    return [(request_id, float(us), ms) for request_id, us, ms in (line.split() for line in text.splitlines())]
+
+
+def truth(tool, port, backend, access_log, requests, cpu):
+    """99th percentile of how far X-Response-Time and duration_ms are from the client's own clock, in microseconds. Between the
+    two clocks lie two wake-ups, as in a round trip to the backend alone, which is told beside."""
+    bare = asked(tool, backend, requests, cpu)
+    rows = asked(tool, port, requests, cpu)
+    clock = {request_id: us for request_id, us, _ in rows}
     log_off, deadline = [], time.monotonic() + 5
     while len(log_off) < requests and time.monotonic() < deadline:
         lines = [json.loads(line) for line in access_log.read_text().splitlines() if line.endswith("}")]
         log_off = [abs(clock[line["request_id"]] - line["duration_ms"] * 1000) for line in lines if line["request_id"] in clock]
-    return {"header_us": statistics.quantiles(header_off, n=100)[98],
-            "log_us": statistics.quantiles(log_off, n=100)[98] if len(log_off) > 100 else None}
+    return {"header_us": p99([abs(us - float(ms) * 1000) for _, us, ms in rows]), "bare_us": p99([us for _, us, _ in bare]),
+            "log_us": p99(log_off) if len(log_off) > 100 else None}
 
 
 def body_rate(port, seconds, cpu):
@@ -143,9 +158,11 @@ def bars(rows, unix_rows, extras, rate):
     if "nginx" in body:
         yield ("large bodies", f"{body['slowproxy'] / 1e9:.2f} GB/s", f">= {body['nginx'] / 1e9:.2f} GB/s (nginx's, unbuffered)",
                body["slowproxy"] >= body["nginx"])
-    yield "X-Response-Time off the client's clock, p99", f"{extras['truth']['header_us']:.0f} us", "<= 200 us", extras["truth"]["header_us"] <= 200
-    if extras["truth"]["log_us"] is not None:
-        yield "duration_ms off the client's clock, p99", f"{extras['truth']['log_us']:.0f} us", "<= 200 us", extras["truth"]["log_us"] <= 200
+    truth_row = extras["truth"]
+    yield (f"X-Response-Time off the client's clock, p99 (a bare round trip to the backend: {truth_row['bare_us']:.0f} us)",
+           f"{truth_row['header_us']:.0f} us", "<= 200 us", truth_row["header_us"] <= 200)
+    if truth_row["log_us"] is not None:
+        yield "duration_ms off the client's clock, p99", f"{truth_row['log_us']:.0f} us", "<= 200 us", truth_row["log_us"] <= 200
 
 
 def table(rows, unix_rows, extras, rate):

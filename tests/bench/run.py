@@ -266,7 +266,7 @@ def backend_running(folder, cpu, where, *more):
         else:
             until(pathlib.Path(where).exists, "the backend's socket")
             os.chmod(where, 0o777)
-        yield
+        yield backend
     finally:
         backend.stop()
 
@@ -330,9 +330,11 @@ def measure_extras(options, folder, cpus):
     logging = {"slowproxy": lambda *where: slowproxy_with("logging", f"logs: {{ access: {log} }}\nresponse_time: {{ unit: ms }}\n", *where)}
     extras = {"body": body_rates(options, folder, cpus)}
     folder.chmod(0o777)
-    with backend_running(folder, cpus[1], backend):
+    with backend_running(folder, cpus[1], backend) as answering:
         with peers_running(folder, cpus[0], backend, logging) as running:
-            extras["truth"] = bars.truth(running["slowproxy"][1], log, 300 if options.smoke else 3000)
+            started, port = running["slowproxy"]
+            bars.ahead_of_others({*started.family(), *answering.family()})
+            extras["truth"] = bars.truth(TOOLS / "bench_truth", port, backend, log, 300 if options.smoke else 3000, cpus[1])
         with peers_running(folder, cpus[0], backend, {"slowproxy": slowproxy}) as running:
             started, port = running["slowproxy"]
             extras["memory"] = bars.memory(bars.proxy_role(started.family()), port)
