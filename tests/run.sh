@@ -30,6 +30,7 @@ format           yes  clang-format-14 would change nothing
 release          yes  the release build compiles without a warning
 unit             yes  the unit tests pass
 generated        yes  the generated files in config/ are what the binary writes
+logql            yes  each LogQL query is understood by Grafana's own grammar, and keeps lines of ours
 functional       yes  real servers, real clients, real kills
 quickstart       yes  the README's first command explains each slow request rightly
 asan             no   the unit tests pass under AddressSanitizer and UBSan
@@ -43,10 +44,16 @@ tidy             no   clang-tidy-14 has nothing to say
 containers       no   beside an app in containers (runc), slow lines and doctor say the same, and it is true
 package          no   the Debian package and its manuals: no complaints, installs, runs behind its unit's fences, goes
 bench            no   the benchmark runs (its figures are not judged here)
+engine           -    only when named: the image, compose.yaml and one container in a real Docker engine (minutes)
 "
 
 list_stages() { echo "$stages" | sed '/^$/d'; }
-stage_names() { list_stages | while read -r name quick _; do [ "$1" = all ] || [ "$quick" = yes ] || continue; echo "$name"; done; }
+# stage_names KIND: of the --quick run, of the whole one, or named: all that can be named
+stage_names() {
+	list_stages | while read -r name quick _; do
+		case $1-$quick in quick-yes | all-yes | all-no | named-*) echo "$name" ;; esac
+	done
+}
 skip() { echo "SKIPPED: $*"; exit 77; }
 
 # --- stages: each a function run in a subshell; status 0 passed, 77 skipped (with a line SKIPPED: why), else failed -------
@@ -206,6 +213,15 @@ stage_tidy() {
 		exit 1'
 }
 
+# Grafana's grammar comes from npm, into build/logql.
+stage_logql() {
+	need node
+	need npm
+	mkdir -p build/logql && cp tests/logql/* build/logql/ || return 1
+	(cd build/logql && timeout 120 npm install --no-audit --no-fund --silent) || skip "npm cannot bring @grafana/lezer-logql here"
+	functional_with build/slowproxy logql -k every_loki_panel
+}
+
 # The Debian 12 of the image is made by debootstrap the first time, and kept in build/containers.
 stage_containers() {
 	build_into build >/dev/null && SLOWPROXY_BUILD=$top/build pytest_twice containers tests/containers
@@ -213,6 +229,11 @@ stage_containers() {
 
 stage_package() {
 	build_into build -DCMAKE_INSTALL_PREFIX=/usr >/dev/null && SLOWPROXY_BUILD=$top/build pytest_twice package tests/package
+}
+
+stage_engine() {
+	need dockerd
+	"$python" -m pytest -q -rsxf tests/engine
 }
 
 stage_quickstart() {
@@ -273,7 +294,7 @@ case "${1-}" in
 *)
 	chosen=$*
 	for name in $chosen; do
-		stage_names all | grep -qx -- "$name" || { echo "$0: there is no stage $name; --list names them" >&2; exit 2; }
+		stage_names named | grep -qx -- "$name" || { echo "$0: there is no stage $name; --list names them" >&2; exit 2; }
 	done
 	;;
 esac
