@@ -113,7 +113,7 @@ struct capture_result {
 	uint64_t
 		queued_until_ns; /* no worker had accepted the connection before; 0: it was never asked, or had been */
 	uint64_t armed_ns;            /* looks were possible from here on */
-	struct capture_other *others; /* owned; those that held event loops, the longest first */
+	struct capture_other *others; /* owned; those that held event loops or the GIL, the longest first */
 	size_t other_count;
 	uint32_t
 		blocked_others; /* requests that waited while this one held the event loop, as far as was seen */

@@ -102,6 +102,13 @@ struct digest {
 	const struct profile_stack *culprit_stack;
 	enum profile_state culprit_state;
 	int16_t culprit_syscall;
+
+	/* Which thread had the GIL while this request waited for it. */
+	uint64_t gil_holder_ns;                       /* 0: it did not wait, or nobody was seen with it */
+	const struct profile_lane *gil_holder_thread; /* of the longest */
+	const struct capture_other *gil_holder; /* the request it worked for; NULL: none that is known */
+	const struct profile_frame *gil_holder_frame;
+	const struct profile_stack *gil_holder_stack;
 };
 void digest_of(const struct record *r, struct digest *out);
 

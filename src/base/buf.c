@@ -1,6 +1,7 @@
 /* buf.c - bytes that grow. */
 #include <slowproxy/base/buf.h>
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,11 +12,17 @@ void buf_clear(struct buf *b)
 	*b = (struct buf){ 0 };
 }
 
+void buf_truncate(struct buf *b, size_t len)
+{
+	assert(len <= b->len);
+	b->len = len;
+	if (b->data != NULL)
+		b->data[len] = '\0';
+}
+
 void buf_reset(struct buf *b)
 {
-	b->len = 0;
-	if (b->data != NULL)
-		b->data[0] = '\0';
+	buf_truncate(b, 0);
 }
 
 char *buf_take(struct buf *b)

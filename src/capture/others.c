@@ -1,4 +1,4 @@
-/* others.c - the requests that held an event loop while this one waited: from the span in their samples to a name.
+/* others.c - the requests that held an event loop, or the GIL, while this one waited: from the span in their samples to a name.
  *
  *   span -> still here: armed, or young -> ended lately: a small ring -> nobody we know: its span stands alone
  *
@@ -119,8 +119,9 @@ void others_fill(struct capture *c, const struct subject *s, struct capture_resu
 		return;
 	for (size_t i = 0; i < p->sample_count; i++) {
 		const struct profile_sample *x = &p->samples[i];
+		bool in_the_way = p->lanes[x->lane].kind == PROFILE_LANE_LOOP || x->holds_gil;
 		if (x->serves == PROFILE_SERVES_REQUEST && x->span != own && x->state != PROFILE_IDLE &&
-			p->lanes[x->lane].kind == PROFILE_LANE_LOOP)
+			in_the_way)
 			sum_add(&sum, x->span, x->weight_ns);
 	}
 	if (sum.count == 0)

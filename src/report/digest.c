@@ -172,10 +172,12 @@ static int compare_functions(const struct profile_frame *a, const struct profile
 	return by_file != 0 ? by_file : strcmp(a->function, b->function);
 }
 
-/* Who held the loop at this look, while the request could have gone on; NULL: nobody. */
-static const struct profile_sample *holder_at(const struct story *s, size_t look)
+/* Who was in the way at this look, of the event loop or of the GIL, while the request could have gone on; NULL: nobody. */
+static const struct profile_sample *holder_at(const struct story *s, enum doing doing, size_t look)
 {
-	return s->looks[look].doing == DOING_BLOCKED_BY ? s->looks[look].holder : NULL;
+	if (s->looks[look].doing != doing)
+		return NULL;
+	return doing == DOING_BLOCKED_BY ? s->looks[look].holder : s->looks[look].gil;
 }
 
 /* Requests are told apart by their spans, others by what they were at. */
@@ -190,11 +192,11 @@ static bool same_culprit(const struct profile *p, const struct stack_facts *fact
 
 /* What this culprit's own samples have to say. */
 static struct tellings tellings_of_culprit(const struct profile *p, const struct stack_facts *facts,
-	const struct story *s, const struct profile_sample *culprit)
+	const struct story *s, enum doing doing, const struct profile_sample *culprit)
 {
 	struct tellings all = { xcalloc(s->count + 1, sizeof(struct telling)), 0 };
 	for (size_t i = 0; i < s->count; i++) {
-		const struct profile_sample *h = holder_at(s, i);
+		const struct profile_sample *h = holder_at(s, doing, i);
 		if (h == NULL || !same_culprit(p, facts, h, culprit) || facts[h->stack].told == NO_FRAME)
 			continue;
 		all.items[all.count++] = (struct telling){ facts[h->stack].told, h->stack,
@@ -312,19 +314,19 @@ static void find_line(const struct profile *p, const struct tellings *tellings, 
 
 /* --- with the request's own samples ------------------------------------------------------------------------------ */
 
-/* A sample of who held the loop for longest; NULL: nobody did. */
-static const struct profile_sample *longest_holder(
-	const struct profile *p, const struct stack_facts *facts, const struct story *s, uint64_t *ns)
+/* A sample of who was in the way for longest; NULL: nobody was. */
+static const struct profile_sample *longest_holder(const struct profile *p, const struct stack_facts *facts,
+	const struct story *s, enum doing doing, uint64_t *ns)
 {
 	const struct profile_sample *best = NULL;
 	*ns = 0;
 	for (size_t i = 0; i < s->count; i++) {
-		const struct profile_sample *h = holder_at(s, i);
+		const struct profile_sample *h = holder_at(s, doing, i);
 		uint64_t sum = 0;
 		if (h == NULL || (best != NULL && same_culprit(p, facts, h, best)))
 			continue;
 		for (size_t k = i; k < s->count; k++) {
-			const struct profile_sample *other = holder_at(s, k);
+			const struct profile_sample *other = holder_at(s, doing, k);
 			sum += other != NULL && same_culprit(p, facts, h, other) ? s->looks[k].weight_ns : 0;
 		}
 		if (sum > *ns) {
@@ -335,23 +337,49 @@ static const struct profile_sample *longest_holder(
 	return best;
 }
 
+/* The request among the others that has this span; NULL: its name is not known. */
+static const struct capture_other *other_named(const struct record *r, uint64_t span)
+{
+	for (size_t i = 0; span != 0 && i < r->capture.other_count; i++)
+		if (r->capture.others[i].span == span && r->capture.others[i].request_id[0] != '\0')
+			return &r->capture.others[i];
+	return NULL;
+}
+
+/* The thread that had the GIL for most of the time that the request waited for it. */
+static void find_gil_holder(
+	const struct record *r, const struct stack_facts *facts, const struct story *s, struct digest *out)
+{
+	const struct profile *p = r->capture.profile;
+	struct digest line = { .frame_syscall = -1 };
+	const struct profile_sample *holder =
+		longest_holder(p, facts, s, DOING_GIL_WAIT, &out->gil_holder_ns);
+	if (holder == NULL)
+		return;
+	out->gil_holder_thread = &p->lanes[holder->lane];
+	out->gil_holder = other_named(r, holder->span);
+	struct tellings all = tellings_of_culprit(p, facts, s, DOING_GIL_WAIT, holder);
+	find_line(p, &all, &line);
+	free(all.items);
+	out->gil_holder_frame = line.frame;
+	out->gil_holder_stack = line.stack;
+}
+
 static void find_culprit(
 	const struct record *r, const struct stack_facts *facts, const struct story *s, struct digest *out)
 {
 	const struct profile *p = r->capture.profile;
 	struct digest line = { .frame_syscall = -1 };
-	const struct profile_sample *culprit = longest_holder(p, facts, s, &out->culprit_ns);
+	const struct profile_sample *culprit =
+		longest_holder(p, facts, s, DOING_BLOCKED_BY, &out->culprit_ns);
 	if (culprit == NULL)
 		return;
 	out->culprit_span = culprit->span;
 	out->culprit_kind = culprit->span != 0                       ? "request"
 			    : culprit->serves == PROFILE_SERVES_TASK ? "task"
 								     : "unknown";
-	for (size_t i = 0; out->culprit_span != 0 && i < r->capture.other_count; i++)
-		if (r->capture.others[i].span == out->culprit_span &&
-			r->capture.others[i].request_id[0] != '\0')
-			out->culprit = &r->capture.others[i];
-	struct tellings all = tellings_of_culprit(p, facts, s, culprit);
+	out->culprit = other_named(r, culprit->span);
+	struct tellings all = tellings_of_culprit(p, facts, s, DOING_BLOCKED_BY, culprit);
 	find_line(p, &all, &line);
 	free(all.items);
 	out->culprit_frame = line.frame;
@@ -421,6 +449,7 @@ static bool tell_story(const struct record *r, const struct stack_facts *facts, 
 		out->held_loop_ns = held_loop_ns(p, &s);
 		find_own_line(p, facts, &s, out);
 		find_culprit(r, facts, &s, out);
+		find_gil_holder(r, facts, &s, out);
 		out->attribution = out->frame_lane == PROFILE_LANE_THREAD ? "thread" : "task";
 		out->attribution_reason = NULL;
 	}

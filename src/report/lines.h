@@ -7,7 +7,8 @@
 
 enum {
 	SLOW_LINE_MAX_BYTES = 12 * 1024 - 1,
-	PATH_MAX_BYTES = 1024, /* all as escaped in JSON; together they stay below the bound */
+	PATH_MAX_BYTES =
+		1024, /* all as escaped in JSON; where together they would be too long, each gets less */
 	FILE_MAX_BYTES = 768,
 	STACK_MAX_BYTES = 2560,
 	CULPRIT_STACK_MAX_BYTES = 1280,

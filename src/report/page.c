@@ -78,6 +78,11 @@ static void add_worker_facts(
 			d->culprit != NULL ? d->culprit->path : d->culprit_kind,
 			d->culprit != NULL ? ", request " : "",
 			d->culprit != NULL ? d->culprit->request_id : "", ms(d->culprit_ns));
+	if (d->gil_holder_ns != 0)
+		add_fact(f, "Had the GIL meanwhile", "%s%s%s%s%s, %.0f ms", d->gil_holder_thread->name,
+			d->gil_holder != NULL ? ", " : "", d->gil_holder != NULL ? d->gil_holder->method : "",
+			d->gil_holder != NULL ? " " : "", d->gil_holder != NULL ? d->gil_holder->path : "",
+			ms(d->gil_holder_ns));
 	if (r->capture.blocked_others != 0)
 		add_fact(f, "Held up", "%" PRIu32 " other requests, %.0f ms together",
 			r->capture.blocked_others, ms(r->capture.blocked_others_ns));

@@ -32,6 +32,42 @@ static void add_syscall(struct buf *out, const struct digest *d)
 		buf_printf(out, " (%s)", name);
 }
 
+static void add_place(struct buf *out, const struct profile_frame *f)
+{
+	text_add_shortened(out, f->function, 96);
+	if (f->file[0] == '\0')
+		return;
+	buf_add_str(out, " (");
+	text_add_shortened(out, file_base(f->file), 96);
+	if (f->line != 0)
+		buf_printf(out, ":%" PRIu32, f->line);
+	buf_add_char(out, ')');
+}
+
+static void add_other(struct buf *out, const struct capture_other *other)
+{
+	buf_printf(out, "%s ", other->method);
+	text_add_shortened(out, other->path, 128);
+	buf_printf(out, " (request %.64s)", other->request_id);
+}
+
+/* Who had it meanwhile, for the most part. */
+static void add_gil_holder(struct buf *out, const struct digest *d)
+{
+	if (d->gil_holder_ns == 0)
+		return;
+	buf_add_str(out, ", which ");
+	if (d->gil_holder != NULL)
+		add_other(out, d->gil_holder);
+	else
+		buf_printf(out, "thread %.64s", d->gil_holder_thread->name);
+	buf_add_str(out, " had");
+	if (d->gil_holder_frame != NULL) {
+		buf_add_str(out, " in ");
+		add_place(out, d->gil_holder_frame);
+	}
+}
+
 /* What was done in the line, in words; where a thread of a pool does it, the event loop is free meanwhile. */
 static void add_doing(struct buf *out, const struct digest *d)
 {
@@ -47,6 +83,7 @@ static void add_doing(struct buf *out, const struct digest *d)
 		break;
 	case PROFILE_GIL_WAIT:
 		buf_add_str(out, ", waiting for the GIL");
+		add_gil_holder(out, d);
 		break;
 	case PROFILE_AWAITING:
 		buf_add_str(out, d->unsure_ns > d->await_ns / 4
@@ -56,18 +93,6 @@ static void add_doing(struct buf *out, const struct digest *d)
 	default:
 		break;
 	}
-}
-
-static void add_place(struct buf *out, const struct profile_frame *f)
-{
-	text_add_shortened(out, f->function, 96);
-	if (f->file[0] == '\0')
-		return;
-	buf_add_str(out, " (");
-	text_add_shortened(out, file_base(f->file), 96);
-	if (f->line != 0)
-		buf_printf(out, ":%" PRIu32, f->line);
-	buf_add_char(out, ')');
 }
 
 static void add_line(struct buf *out, const struct record *r, const struct digest *d)
@@ -83,9 +108,7 @@ static void add_blocked_by(struct buf *out, const struct record *r, const struct
 	buf_printf(out, "%" PRIu64 " ms waiting because ",
 		whole_ms(MIN(d->blocked_by_ns, record_duration_ns(r))));
 	if (d->culprit != NULL) {
-		buf_printf(out, "%s ", d->culprit->method);
-		text_add_shortened(out, d->culprit->path, 128);
-		buf_printf(out, " (request %.64s)", d->culprit->request_id);
+		add_other(out, d->culprit);
 	} else if (d->culprit_span != 0) {
 		buf_add_str(out, "another request");
 	} else if (strcmp(d->culprit_kind, "task") == 0) {
@@ -106,6 +129,14 @@ static void add_blocked_by(struct buf *out, const struct record *r, const struct
 		buf_add_str(out, ", computing");
 }
 
+/* It waited only for the event loop, and that for the GIL. */
+static void add_loop_without_gil(struct buf *out, const struct record *r, const struct digest *d)
+{
+	buf_printf(out, "%" PRIu64 " ms waiting because the event loop did not get the GIL",
+		whole_ms(MIN(d->gil_wait_ns, record_duration_ns(r))));
+	add_gil_holder(out, d);
+}
+
 /* The proxy's own view, for a cause that lies outside the backend's code. */
 static bool add_phase(struct buf *out, const struct record *r, const struct digest *d)
 {
@@ -120,6 +151,8 @@ static bool add_phase(struct buf *out, const struct record *r, const struct dige
 			whole_ms(d->queued_ns));
 	else if (strcmp(d->cause, "blocked_by") == 0)
 		add_blocked_by(out, r, d);
+	else if (strcmp(d->cause, "gil_wait") == 0 && d->frame_state != PROFILE_GIL_WAIT)
+		add_loop_without_gil(out, r, d);
 	else if (strcmp(d->cause, "queued") == 0)
 		buf_printf(out, "%" PRIu64 " ms waiting for a connection to the backend",
 			phase_ms(r, PHASE_QUEUE));

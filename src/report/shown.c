@@ -2,6 +2,7 @@
  *
  *   "this request: Task-4"                          its own task, or a thread that works for it
  *   "HELD THE LOOP: GET /report (request 7f...)"    another's stacks, while this one could not go on because of them
+ *   "HAD THE GIL: worker-3, GET /report (...)"      the same, of the thread that had the GIL meanwhile
  */
 #include "shown.h"
 
@@ -59,6 +60,19 @@ static uint32_t holder_lane_add(struct shown *s, const struct profile_sample *h)
 	return lane;
 }
 
+static uint32_t gil_lane_add(struct shown *s, const struct profile_sample *h)
+{
+	const struct profile_lane *lane = &s->from->lanes[h->lane];
+	const struct capture_other *other = h->span != 0 ? other_find(s->record, h->span) : NULL;
+	struct buf name = { 0 };
+	buf_printf(&name, "HAD THE GIL: %s", lane->name);
+	if (other != NULL)
+		buf_printf(&name, ", %s %s (request %.64s)", other->method, other->path, other->request_id);
+	uint32_t copy = profile_add_lane(s->to, lane->kind, holder_lane ^ h->span ^ lane->id, name.data);
+	buf_clear(&name);
+	return copy;
+}
+
 static uint32_t own_lane_add(struct shown *s, const struct profile_sample *own)
 {
 	const struct profile_lane *lane = &s->from->lanes[own->lane];
@@ -100,6 +114,8 @@ struct profile *shown_profile(const struct record *r)
 		}
 		if (look->holder != NULL && look->doing == DOING_BLOCKED_BY)
 			sample_copy(&s, look->holder, holder_lane_add(&s, look->holder), look->weight_ns);
+		if (look->gil != NULL && look->doing == DOING_GIL_WAIT)
+			sample_copy(&s, look->gil, gil_lane_add(&s, look->gil), look->weight_ns);
 	}
 	story_clear(&story);
 	return s.to;

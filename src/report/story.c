@@ -64,7 +64,7 @@ static unsigned own_rank(const struct profile *p, const struct profile_sample *s
 }
 
 struct seen {
-	const struct profile_sample *own, *loop;
+	const struct profile_sample *own, *loop, *gil;
 	uint64_t due_ns;
 	bool due_at_latest;
 	unsigned loops;
@@ -88,6 +88,8 @@ static struct seen look_see(const struct profile *p, size_t from, size_t to, uin
 			best = rank;
 			seen.own = s;
 		}
+		if (s->holds_gil && !own)
+			seen.gil = s;
 		seen.strangers |= p->lanes[s->lane].kind == PROFILE_LANE_THREAD && s->state != PROFILE_IDLE &&
 				  s->serves == PROFILE_SERVES_UNKNOWN;
 		if (p->lanes[s->lane].kind == PROFILE_LANE_LOOP) {
@@ -156,7 +158,9 @@ static void look_judge(const struct profile *p, const struct profile_look *look,
 	const struct story *s, struct story_look *out)
 {
 	const struct story_look *before = s->count != 0 ? &s->looks[s->count - 1] : NULL;
-	*out = (struct story_look){ .own = seen->own, .holder = holder_of(seen), .due_ns = seen->due_ns };
+	*out = (struct story_look){
+		.own = seen->own, .holder = holder_of(seen), .gil = seen->gil, .due_ns = seen->due_ns
+	};
 	if (is_thread(p, seen->own))
 		out->doing = doing_of_thread(seen->own, look->gc);
 	else if (seen->own != NULL && seen->own->ready && out->holder != NULL)

@@ -27,6 +27,7 @@ struct story_look {
 	const struct profile_sample *own;    /* its most telling sample; NULL: none */
 	uint64_t due_ns;                     /* the last of its sleeps is over then; 0: not known */
 	const struct profile_sample *holder; /* another's, on the event loop; NULL: the loop was free */
+	const struct profile_sample *gil;    /* of the thread that had the GIL; NULL: none, or its own */
 };
 
 struct story {

@@ -357,8 +357,30 @@ static void telling_add(struct telling *t, struct ipc_sample s)
 		t->samples[t->head.sample_count++] = s;
 }
 
-static void thread_tell(struct worker *w, struct outbox *o, const struct py_thread *p, struct served served,
-	struct telling *t)
+static bool somebody_has_gil(const struct worker *w, const struct py_sample *s)
+{
+	if (strchr(w->version, 't') != NULL) /* "3.14.1t": there is none */
+		return false;
+	for (size_t i = 0; i < s->thread_count; i++)
+		if (s->threads[i].holds_gil)
+			return true;
+	return false;
+}
+
+/* A loop that has no work on its stack leaves the GIL only to wait for events. Seen on a CPU without it, while another has
+ * it, it wants it back: waiting for the GIL is a sleep of a few ms, again and again, with a moment awake in between. */
+static enum ipc_state thread_state(
+	const struct worker *w, const struct py_sample *s, const struct py_thread *p, struct served served)
+{
+	bool plumbing = served.who == IPC_SERVES_UNKNOWN || served.who == IPC_SERVES_NOBODY;
+	if (p->state == PY_STATE_RUNNING && p->runs_event_loop && plumbing && !p->holds_gil &&
+		somebody_has_gil(w, s))
+		return IPC_STATE_GIL_WAIT;
+	return p->state < ARRAY_LEN(states) ? states[p->state] : IPC_STATE_UNKNOWN;
+}
+
+static void thread_tell(struct worker *w, struct outbox *o, const struct py_sample *s,
+	const struct py_thread *p, struct served served, struct telling *t)
 {
 	uint64_t unused;
 	bool loop = map_get(&w->loops, p->tid, &unused);
@@ -367,8 +389,7 @@ static void thread_tell(struct worker *w, struct outbox *o, const struct py_thre
 			   .lane = outbox_lane(
 				   o, w->epoch, loop ? IPC_LANE_LOOP : IPC_LANE_THREAD, p->tid, p->name),
 			   .stack = outbox_stack(o, w->epoch, p->frames, p->frame_count),
-			   .state = (uint8_t)(p->state < ARRAY_LEN(states) ? states[p->state]
-									   : IPC_STATE_UNKNOWN),
+			   .state = (uint8_t)thread_state(w, s, p, served),
 			   .syscall = (int16_t)(p->syscall >= 0 && p->syscall <= INT16_MAX ? p->syscall : -1),
 			   .holds_gil = p->holds_gil,
 			   .span = served.span,
@@ -403,7 +424,7 @@ static bool threads_tell(struct worker *w, struct outbox *o, const struct py_sam
 				continue;
 			all &= told < THREADS_TOLD_MAX || group > THREAD_WANTED;
 			if (told++ < THREADS_TOLD_MAX)
-				thread_tell(w, o, &s->threads[i], w->serving.threads[i], t);
+				thread_tell(w, o, s, &s->threads[i], w->serving.threads[i], t);
 		}
 	return all;
 }

@@ -281,6 +281,24 @@ def test_who_holds_the_loop_is_told_whom_it_held_up(folder, make_proxy):
     assert len(blocked) == 1 and 0.3 < float(blocked[0].split()[-1]) < 0.8, blocked
 
 
+def test_who_has_the_gil_is_told_to_those_who_wait_for_it(folder, make_proxy):
+    """A thread that computes, and one whose result the event loop should hand on, name the request that keeps the GIL from them."""
+    load = Load(make_proxy(asgi(folder, "httptools", "asyncio", 0), **SETTINGS))
+    thread = load.send("pool-busy", 1.2)
+    waiting = load.send("await", 0.3)
+    time.sleep(0.15)
+    hog = load.send("pool-hog", 1)
+    lines = {line["request_id"]: line for line in load.finish()}
+    for victim in (thread, waiting):
+        line = lines[victim]
+        assert line["cause"] == "gil_wait" and line["attribution"] in ("thread", "task"), line
+        assert line["gil_holder_request_id"] == hog and line["gil_holder_route"] == "/pool-hog", line
+        assert line["gil_holder_function_name"] == "crunching_in_c" and line["gil_holder_thread"], line
+        assert line["gil_wait_ms"] * 0.7 < line["gil_holder_ms"] <= line["gil_wait_ms"] + 10, line
+        assert f"(request {hog}) had in crunching_in_c (truth_asgi.py:" in line["msg"], line
+    assert lines[hog]["cause"] == "cpu", lines[hog]
+
+
 def test_a_task_of_no_request_is_the_culprit(folder, make_proxy):
     """A background task that holds the loop is shown with its stack, and no request is blamed for it."""
     backend = asgi(folder, "httptools", "asyncio", 0)

@@ -257,6 +257,29 @@ static const char python_check[] =
 	"    assert all(not isinstance(v,(dict,list)) for v in o.values()) and o[\"event\"] in (\"slow_request\",\"request\")\n"
 	"assert n==int(sys.argv[2]), n' %s %u";
 
+static const struct capture_other *hostile_other(unsigned kind)
+{
+	static struct capture_other other;
+	fill_random(other.request_id, sizeof other.request_id, kind);
+	fill_random(other.method, sizeof other.method, kind);
+	fill_random(other.path, sizeof other.path, kind);
+	fill_random(other.route, sizeof other.route, kind);
+	return &other;
+}
+
+/* As long a story as there can be: it waited for the loop and for the GIL. */
+static void held_up_by(struct digest *d, const struct capture_other *other)
+{
+	static const struct profile_lane thread = { .name = "a thread" };
+	d->culprit_ns = d->blocked_by_ns = d->gil_wait_ns = d->gil_holder_ns = NS_PER_S;
+	d->culprit_span = UINT64_MAX;
+	d->culprit_kind = "request";
+	d->culprit = d->gil_holder = other;
+	d->culprit_frame = d->gil_holder_frame = d->frame;
+	d->culprit_stack = d->gil_holder_stack = d->stack;
+	d->gil_holder_thread = &thread;
+}
+
 /* "Whatever bytes come in, a line is one valid, flat JSON object below 12 KiB - by the judgement of Python's json." */
 static void lines_are_valid_whatever_comes(void **state)
 {
@@ -274,6 +297,7 @@ static void lines_are_valid_whatever_comes(void **state)
 		struct digest d;
 		size_t from = lines.len;
 		digest_of(r, &d);
+		held_up_by(&d, hostile_other(i % 3));
 		slow_line_write(&c, r, &d,
 			&(struct profile_place){ "0123456789abcdef0123456789abcdef", directory, directory },
 			&lines);

@@ -143,6 +143,20 @@ def endpoint_pool_busy(request: Request, seconds: float):
     return {}
 
 
+def crunching_in_c(numbers):
+    return sum(range(numbers))  # one call that keeps the GIL to its end
+
+
+@app.get("/pool-hog")
+def endpoint_pool_hog(request: Request, seconds: float):
+    began = time.thread_time()
+    crunching_in_c(1000000)
+    million = time.thread_time() - began
+    with Note(request, "pool-hog"):
+        crunching_in_c(int(seconds / million * 1000000))
+    return {}
+
+
 def executor_job(seconds):
     time.sleep(seconds)
 
