@@ -18,7 +18,8 @@
 struct capture_sink {
 	void (*finished)(void *context, struct record *r);
 	void *context;
-	/* A task of no request has held the event loop of this worker for so long more; from 50 ms on. May be NULL. */
+	/* A request that was not slow, or what is no request, has held the event loop of this worker for so long more; from
+	 * 50 ms on. What slow requests held stands in their digests. May be NULL. */
 	void (*loop_blocked)(void *context, int32_t worker_pid, uint64_t ns);
 };
 
@@ -26,15 +27,20 @@ struct capture_counters {
 	uint64_t armed;            /* exchanges older than capture.arm_after */
 	uint64_t samples;          /* received */
 	uint64_t messages_dropped; /* the channel to the sampler was full */
-	uint64_t loop_blocked_ns; /* for which tasks of no request held event loops, each for 50 ms or more */
-	uint64_t sampler_losses;  /* times the sampler went away or stopped answering */
+	uint64_t loop_blocked_ns;  /* told to loop_blocked */
+	uint64_t sampler_losses;   /* times the sampler went away or stopped answering */
 };
 
 struct capture;
 
-/* channel_fd: our end of the socketpair to the sampler, or -1 when there is none (capture off). Owned. */
-struct capture *capture_new(
-	struct loop *l, const struct config *config, int channel_fd, const struct capture_sink *sink);
+/* What the loops tell each other, since a culprit and its victims may have come in by different ones. One for all of them. */
+struct capture_board;
+struct capture_board *capture_board_new(void);
+void capture_board_free(struct capture_board *b);
+
+/* channel_fd: our end of the socketpair to the sampler, or -1 when there is none (capture off). Owned. The board is lent. */
+struct capture *capture_new(struct loop *l, const struct config *config, int channel_fd,
+	const struct capture_sink *sink, struct capture_board *board);
 void capture_began(struct capture *c, struct record *r); /* lent until capture_ended */
 void capture_ended(struct capture *c, struct record *r); /* moves */
 /* The sampler was started anew; -1: it is gone for now. Takes fd. */

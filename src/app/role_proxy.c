@@ -50,7 +50,8 @@ struct proxy_role {
 	struct loop *loop; /* the main thread's */
 	int signal_fd;
 	struct loop_thread *threads;
-	struct routes *routes; /* NULL: the application is not asked */
+	struct capture_board *board; /* of all loops */
+	struct routes *routes;       /* NULL: the application is not asked */
 	uint32_t threads_draining;
 	enum proxy_drain_how drain_how;
 	bool leaving, draining, retiring; /* leaving: TERM came; retiring: draining patiently */
@@ -131,7 +132,8 @@ static void loop_thread_open(struct proxy_role *role, uint32_t index)
 	t->index = index;
 	t->loop = loop_new();
 	naming_init(&t->naming, t->loop, c);
-	t->capture = capture_new(t->loop, c, c->capture.enabled ? FD_PROXY_CHANNELS + (int)index : -1, &sink);
+	t->capture = capture_new(
+		t->loop, c, c->capture.enabled ? FD_PROXY_CHANNELS + (int)index : -1, &sink, role->board);
 	t->proxy = proxy_new(t->loop, c, &observer);
 	console_loop_init(&t->console, t->loop, t->proxy, t->capture, &t->naming);
 	/* A set of sockets for each loop; more sets than loops go round. */
@@ -422,6 +424,7 @@ int proxy_role_run(const struct config *config)
 	struct watch *control = watch_new(role.loop, FD_CONTROL, on_control, &role);
 	sockets_learn(&role);
 	role.threads = xcalloc(config->workers, sizeof *role.threads);
+	role.board = capture_board_new();
 	for (uint32_t i = 0; i < config->workers; i++)
 		loop_thread_open(&role, i);
 	routes_start(&role);
@@ -445,6 +448,7 @@ int proxy_role_run(const struct config *config)
 		loop_free(role.threads[i].loop);
 	}
 	free(role.threads);
+	capture_board_free(role.board);
 	timer_clear(&role.delay);
 	timer_clear(&role.hurry);
 	watch_free(signals);

@@ -24,13 +24,14 @@ static const uint64_t answer_within_ns = 250 * NS_PER_MS, chores_every_ns = 10 *
 static void arm_due(void *capture);
 static void chores(void *capture);
 
-struct capture *capture_new(
-	struct loop *l, const struct config *config, int channel_fd, const struct capture_sink *sink)
+struct capture *capture_new(struct loop *l, const struct config *config, int channel_fd,
+	const struct capture_sink *sink, struct capture_board *board)
 {
 	struct capture *c = xcalloc(1, sizeof *c);
 	c->loop = l;
 	c->config = config;
 	c->sink = *sink;
+	c->board = board;
 	c->channel = -1;
 	c->dictionary = dictionary_new();
 	list_init(&c->young);

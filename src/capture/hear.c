@@ -82,20 +82,23 @@ static bool hear_target(struct capture *c, const struct ipc_target *m)
 	memcpy(s->target.reason, m->reason, sizeof m->reason);
 	if (m->head.worker != 0)
 		subject_history_set(c, s, history_of(c, m->head.worker));
-	if (s->history != NULL)
+	if (s->history != NULL) {
 		s->history->pid = m->pid;
+		others_armed(c, s);
+	}
 	return true;
 }
 
-/* A task of no request holds the worker's event loop for long. */
+/* Somebody holds the worker's event loop for long. */
 static void blocked_tell(struct capture *c, struct history *h, const struct ipc_tick *m, size_t filed)
 {
-	if (filed == 0 || filed != m->sample_count)
+	uint64_t from_ns;
+	if (filed == 0 || filed != m->sample_count ||
+		!hold_look(&h->hold, c->dictionary, (const struct ipc_sample *)(m + 1), filed, m->at_ns,
+			&from_ns))
 		return;
-	uint64_t ns = hold_look(&h->hold, c->dictionary, (const struct ipc_sample *)(m + 1), filed, m->at_ns);
-	c->counters.loop_blocked_ns += ns;
-	if (ns != 0 && c->sink.loop_blocked != NULL)
-		c->sink.loop_blocked(c->sink.context, h->pid, ns);
+	uint64_t span = h->hold.serves == IPC_SERVES_REQUEST ? h->hold.span : 0;
+	others_loop_blocked(c, h->pid, board_held(c->board, h->pid, span, from_ns, m->at_ns));
 }
 
 static bool hear_tick(struct capture *c, const struct ipc_tick *m)

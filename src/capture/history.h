@@ -61,9 +61,9 @@ struct waiter {
 uint64_t history_hold_measure(
 	struct history *h, const struct window *w, struct waiter *waiters, size_t count);
 
-/* One look more. Returns for how long, not told before, a block goes on by now; 0: there is none. */
-uint64_t hold_look(struct hold *h, const struct dictionary *d, const struct ipc_sample *samples, size_t count,
-	uint64_t at_ns);
+/* One look more. true: a block goes on by now, and was not told before from *from_ns on. */
+bool hold_look(struct hold *h, const struct dictionary *d, const struct ipc_sample *samples, size_t count,
+	uint64_t at_ns, uint64_t *from_ns);
 
 /* Owned; NULL when there is no sample in the window. Each sample stands for the time until the next look, the first one also
  * for the time since the window began; but for no more than five times the usual distance: what happened in a longer hole

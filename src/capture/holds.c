@@ -1,9 +1,7 @@
-/* holds.c - for how long a task of no request held an event loop, told by the looks as they come.
+/* holds.c - for how long somebody held an event loop, told by the looks as they come.
  *
  *   look  look  look  look
- *   |-- the same holder --|     from 50 ms on it is a block: its time is told to the sink
- *
- * Only of holders that are no requests: what a slow request held stands in its own digest, and is counted with its line.
+ *   |-- the same holder --|     from 50 ms on it is a block
  */
 #include "history.h"
 
@@ -39,8 +37,8 @@ static bool same_holder(const struct hold *h, const struct ipc_sample *s)
 	return s->serves == IPC_SERVES_REQUEST || s->serves == IPC_SERVES_TASK || s->stack == h->stack;
 }
 
-uint64_t hold_look(struct hold *h, const struct dictionary *d, const struct ipc_sample *samples, size_t count,
-	uint64_t at_ns)
+bool hold_look(struct hold *h, const struct dictionary *d, const struct ipc_sample *samples, size_t count,
+	uint64_t at_ns, uint64_t *from_ns)
 {
 	const struct ipc_sample *s = holder_of(d, samples, count);
 	bool goes_on = s != NULL && h->since_ns != 0 && same_holder(h, s) && at_ns - h->last_ns <= hole_ns;
@@ -53,12 +51,12 @@ uint64_t hold_look(struct hold *h, const struct dictionary *d, const struct ipc_
 				.span = s->span,
 				.stack = s->stack,
 				.serves = s->serves };
-		return 0;
+		return false;
 	}
 	h->last_ns = at_ns;
-	if (at_ns - h->since_ns < block_ns || h->serves == IPC_SERVES_REQUEST)
-		return 0;
-	uint64_t ns = at_ns - h->told_ns;
+	if (at_ns - h->since_ns < block_ns)
+		return false;
+	*from_ns = h->told_ns;
 	h->told_ns = at_ns;
-	return ns;
+	return true;
 }

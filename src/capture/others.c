@@ -1,8 +1,6 @@
 /* others.c - the requests that held an event loop, or the GIL, while this one waited: from the span in their samples to a name.
  *
- *   span -> still here: armed, or young -> ended lately: a small ring -> nobody we know: its span stands alone
- *
- * Requests of other loops of the proxy are not known here.
+ *   span -> still here: armed, or young -> on the board: ended lately, or of another loop -> nobody we know: its span stands alone
  */
 #include "subject.h"
 
@@ -29,18 +27,53 @@ static void other_of_record(const struct record *r, struct capture_other *out)
 	str_copy(out->path, sizeof out->path, r->path, strlen(r->path));
 }
 
+uint64_t record_sent_ns(const struct record *r)
+{
+	const uint64_t *at = r->timeline.at;
+	return at[MARK_REQUEST_SENT] != 0 ? at[MARK_REQUEST_SENT] : at[MARK_UPSTREAM];
+}
+
+static struct notice notice_of(const struct record *r)
+{
+	const struct subject *s = r->armed;
+	struct notice n = {
+		.from_ns = record_sent_ns(r),
+		.to_ns = UINT64_MAX,
+		.worker = s != NULL && s->history != NULL ? s->history->worker : 0,
+	};
+	other_of_record(r, &n.other);
+	return n;
+}
+
+void others_armed(struct capture *c, const struct subject *s)
+{
+	struct notice n = notice_of(s->record);
+	if (n.other.span != 0)
+		board_post(c->board, &n);
+}
+
+void others_loop_blocked(struct capture *c, int32_t pid, uint64_t ns)
+{
+	c->counters.loop_blocked_ns += ns;
+	if (ns != 0 && c->sink.loop_blocked != NULL)
+		c->sink.loop_blocked(c->sink.context, pid, ns);
+}
+
 void others_ended(struct capture *c, const struct record *r)
 {
-	if (list_empty(&c->by_age) || record_duration_ns(r) < worth_keeping_ns || r->span_id[0] == '\0')
+	int32_t pid = 0;
+	if (!board_listens(c->board) || r->span_id[0] == '\0' ||
+		(r->armed == NULL && record_duration_ns(r) < worth_keeping_ns))
 		return;
-	struct ended *e = &c->ended[c->ended_at++ % ENDED_KEPT];
-	const struct subject *s = r->armed;
+	struct notice n = notice_of(r);
 	const uint64_t *at = r->timeline.at;
-	other_of_record(r, &e->other);
-	memcpy(e->span_id, r->span_id, sizeof e->span_id);
-	e->worker = s != NULL && s->history != NULL ? s->history->worker : 0;
-	e->from_ns = at[MARK_REQUEST_SENT] != 0 ? at[MARK_REQUEST_SENT] : at[MARK_UPSTREAM];
-	e->to_ns = at[MARK_RESPONSE_END] != 0 ? at[MARK_RESPONSE_END] : at[MARK_END];
+	n.to_ns = at[MARK_RESPONSE_END] != 0 ? at[MARK_RESPONSE_END] : at[MARK_END];
+	n.slow = record_is_slow(r);
+	board_post(c->board, &n);
+	if (n.slow)
+		return;
+	uint64_t held_ns = board_held_by_fast(c->board, n.other.span, &pid);
+	others_loop_blocked(c, pid, held_ns);
 }
 
 static bool find_here(struct capture *c, const char *span_id, struct capture_other *out)
@@ -74,11 +107,9 @@ static void other_find(struct capture *c, uint64_t span, struct capture_other *o
 	*out = (struct capture_other){ .span = span };
 	if (find_here(c, span_id, out))
 		return;
-	for (size_t i = 0; i < ENDED_KEPT; i++)
-		if (c->ended[i].other.span == span) {
-			*out = c->ended[i].other;
-			return;
-		}
+	struct notice n;
+	if (board_find(c->board, span, &n))
+		*out = n.other;
 }
 
 /* How long each other request held an event loop. */

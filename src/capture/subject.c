@@ -36,6 +36,7 @@ struct subject *subject_new(struct capture *c, struct record *r)
 	map_put(&c->by_id, s->id, (uint64_t)(uintptr_t)s);
 	list_push_back(&c->by_age, &s->by_age);
 	c->counters.armed++;
+	board_armed(c->board, 1);
 	return s;
 }
 
@@ -84,6 +85,7 @@ void subject_free(struct capture *c, struct subject *s)
 	list_remove(&s->node);
 	list_remove(&s->by_age);
 	map_remove(&c->by_id, s->id);
+	board_armed(c->board, -1);
 	s->record->armed = NULL;
 	free(s);
 }

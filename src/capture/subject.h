@@ -11,6 +11,7 @@
 #include <slowproxy/capture.h>
 #include <slowproxy/ipc.h>
 
+#include "board.h"
 #include "dictionary.h"
 #include "history.h"
 
@@ -42,16 +43,6 @@ struct subject {
 	struct capture_result target; /* pid, python, server, reason */
 };
 
-enum { ENDED_KEPT = 256 };
-
-/* A request that ended lately. */
-struct ended {
-	struct capture_other other;
-	char span_id[17];
-	uint32_t worker; /* key; 0: not known */
-	uint64_t from_ns, to_ns;
-};
-
 struct capture {
 	struct loop *loop;
 	const struct config *config;
@@ -71,9 +62,7 @@ struct capture {
 	size_t ending_count;
 	struct list by_age;
 	struct map by_id;
-	struct ended ended
-		[ENDED_KEPT]; /* a ring: requests that ended lately, should one of them have blocked others */
-	size_t ended_at;
+	struct capture_board *board; /* lent */
 	uint64_t next_id;
 	struct timer chores_timer;
 };
@@ -95,8 +84,14 @@ MUST_CHECK bool subject_stop(struct capture *c, struct subject *s, bool wants_en
 /* --- others.c --- */
 /* Names the requests that held up this one, as far as we know them. */
 void others_fill(struct capture *c, const struct subject *s, struct capture_result *result);
+/* Its worker is known now: the other loops may ask for it. */
+void others_armed(struct capture *c, const struct subject *s);
 /* A request ends: it may be asked for a little later. */
 void others_ended(struct capture *c, const struct record *r);
+/* What was not counted as a slow request's time on a worker's event loop. */
+void others_loop_blocked(struct capture *c, int32_t pid, uint64_t ns);
+/* The backend was sent the request; 0: not yet. */
+uint64_t record_sent_ns(const struct record *r);
 
 /* --- victims.c --- */
 /* Counts the requests that waited while this one held the event loop; after its profile was cut with this window. */

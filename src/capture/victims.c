@@ -1,6 +1,6 @@
 /* victims.c - who waited while this request held the event loop.
  *
- *   requests in flight: armed, young, or ended a moment ago
+ *   requests in flight: armed, young, or on the board: ended a moment ago, or of another loop
  *   x looks at which this request's own code stood on the loop     (history_hold_measure)
  *   = requests that could have gone on, or could not begin, and for how long
  *
@@ -22,15 +22,9 @@ struct waiters {
 	struct map known; /* spans: one that ended may still stand among the armed */
 };
 
-static uint64_t sent_ns(const struct record *r)
+static void waiters_add(struct waiters *ws, uint64_t span, uint64_t from_ns, uint64_t to_ns)
 {
-	const uint64_t *at = r->timeline.at;
-	return at[MARK_REQUEST_SENT] != 0 ? at[MARK_REQUEST_SENT] : at[MARK_UPSTREAM];
-}
-
-static void waiters_add(struct waiters *ws, const char *span_id, uint64_t from_ns, uint64_t to_ns)
-{
-	uint64_t span = strtoull(span_id, NULL, 16), unused;
+	uint64_t unused;
 	if (ws->count == WAITERS_MAX || span == 0 || from_ns == 0 || map_get(&ws->known, span, &unused))
 		return;
 	map_put(&ws->known, span, 1);
@@ -40,7 +34,22 @@ static void waiters_add(struct waiters *ws, const char *span_id, uint64_t from_n
 static void waiters_add_record(struct waiters *ws, const struct record *r)
 {
 	uint64_t end = r->timeline.at[MARK_RESPONSE_END];
-	waiters_add(ws, r->span_id, sent_ns(r), end != 0 ? end : UINT64_MAX);
+	waiters_add(ws, strtoull(r->span_id, NULL, 16), record_sent_ns(r), end != 0 ? end : UINT64_MAX);
+}
+
+/* Whose notices count. */
+struct asked {
+	struct waiters *waiters;
+	uint64_t own_span;
+	uint32_t worker;
+	bool only_worker;
+};
+
+static void notice_take(void *context, const struct notice *n)
+{
+	const struct asked *a = context;
+	if (n->other.span != a->own_span && (n->worker == a->worker || (n->worker == 0 && a->only_worker)))
+		waiters_add(a->waiters, n->other.span, n->from_ns, n->to_ns);
 }
 
 /* Those whose worker is not known are this worker's when there is no other. */
@@ -55,12 +64,8 @@ static void waiters_gather(struct capture *c, const struct subject *s, struct wa
 	if (only_worker)
 		list_for_each (node, &c->young)
 			waiters_add_record(ws, LIST_ENTRY(node, struct record, node));
-	for (size_t i = 0; i < ENDED_KEPT; i++) {
-		const struct ended *e = &c->ended[i];
-		if (e->other.span != strtoull(s->record->span_id, NULL, 16) &&
-			(e->worker == s->history->worker || (e->worker == 0 && only_worker)))
-			waiters_add(ws, e->span_id, e->from_ns, e->to_ns);
-	}
+	struct asked asked = { ws, strtoull(s->record->span_id, NULL, 16), s->history->worker, only_worker };
+	board_each(c->board, notice_take, &asked);
 }
 
 static bool held_a_loop(const struct profile *p, uint64_t span)

@@ -261,6 +261,13 @@ def test_other_asgi_servers(folder, make_proxy, server):
     check(judge(load, lines, backend_notes(backend)))
 
 
+def blocked_seconds(admin):
+    rows = Client(admin).get("/metrics").body.decode().splitlines()
+    rows = [row for row in rows if row.startswith("slowproxy_event_loop_blocked_seconds_total{")]
+    assert len(rows) <= 1, rows
+    return float(rows[0].split()[-1]) if rows else 0
+
+
 def test_who_holds_the_loop_is_told_whom_it_held_up(folder, make_proxy):
     """The culprit's own line counts the requests that waited for it, and not the one that only slept meanwhile."""
     backend = asgi(folder, "httptools", "asyncio", 0)
@@ -276,9 +283,7 @@ def test_who_holds_the_loop_is_told_whom_it_held_up(folder, make_proxy):
     assert line["blocked_others"] == len(victims), line
     assert 300 < line["blocked_others_ms"] < 3 * 550, line
     assert "3 other requests waited" in line["msg"], line
-    metrics = Client(admin).get("/metrics").body.decode()
-    blocked = [row for row in metrics.splitlines() if row.startswith("slowproxy_event_loop_blocked_seconds_total{")]
-    assert len(blocked) == 1 and 0.3 < float(blocked[0].split()[-1]) < 0.8, blocked
+    assert 0.3 < blocked_seconds(admin) < 0.8, blocked_seconds(admin)
 
 
 def test_who_has_the_gil_is_told_to_those_who_wait_for_it(folder, make_proxy):
@@ -299,19 +304,50 @@ def test_who_has_the_gil_is_told_to_those_who_wait_for_it(folder, make_proxy):
     assert lines[hog]["cause"] == "cpu", lines[hog]
 
 
-def test_a_task_of_no_request_is_the_culprit(folder, make_proxy):
-    """A background task that holds the loop is shown with its stack, and no request is blamed for it."""
+@pytest.mark.parametrize("threshold", ["10s", "150ms"])
+def test_culprit_and_victims_came_in_by_different_loops_of_the_proxy(folder, make_proxy, threshold):
+    """Every victim names the culprit, though that is not slow by its own threshold; a slow one counts all of its victims; the
+    time is counted once."""
+    admin = f"127.0.0.1:{free_port()}"
+    slow = {"threshold": "150ms", "routes": [{"match": "GET /sleep", "threshold": threshold}]}
+    load = Load(make_proxy(asgi(folder, "httptools", "asyncio", 0), admin={"listen": admin}, workers=2, slow=slow,
+                           capture={"arm_after": "50ms"}))
+    bystanders = [load.send("await", 1.2) for _ in range(8)]  # each loop knows the worker
+    time.sleep(0.3)
+    culprit = load.send("sleep", 0.5)
+    time.sleep(0.1)
+    victims = [load.send("quick", 0) for _ in range(8)]
+    for thread in load.threads:
+        thread.join()
+    until(lambda: {*victims, *bystanders} <= {line["request_id"] for line in load.proxy.slow_lines()}, "all slow lines")
+    lines = {line["request_id"]: line for line in load.proxy.slow_lines()}
+    for victim in victims:
+        line = lines[victim]
+        assert line["cause"] == "blocked_by" and line["culprit_request_id"] == culprit, line
+        assert line["culprit_function_name"] == "sleeping_on_the_loop", line
+    if threshold == "10s":
+        assert culprit not in lines
+    else:
+        until(lambda: load.proxy.slow_lines(request_id=culprit), "the culprit's line")
+        line = load.proxy.slow_line(request_id=culprit)
+        assert line["blocked_others"] == len(victims), line
+    assert 0.3 < blocked_seconds(admin) < 0.8, blocked_seconds(admin)
+
+
+@pytest.mark.parametrize("kind, called", [("spawn", "task"), ("later", "unknown")])
+def test_what_is_no_request_is_the_culprit(folder, make_proxy, kind, called):
+    """A background task, or a callback, that holds the loop is shown with its stack, and no request is blamed for it."""
     backend = asgi(folder, "httptools", "asyncio", 0)
     proxy = make_proxy(backend, **SETTINGS)
     load = Load(proxy)
     load.send("await", 0.8)  # so that the worker is known
     time.sleep(0.2)
-    load.send("spawn", 0.4)
+    load.send(kind, 0.4)
     time.sleep(0.1)
     victims = [load.send("quick", 0) for _ in range(3)]
     lines = {line["request_id"]: line for line in load.finish()}
     for victim in victims:
         line = lines[victim]
         assert line["cause"] == "blocked_by", line
-        assert line["culprit_kind"] == "task" and "culprit_request_id" not in line, line
+        assert line["culprit_kind"] == called and "culprit_request_id" not in line, line
         assert line["culprit_function_name"].endswith("sleeping_on_the_loop"), line

@@ -24,6 +24,7 @@ struct stage {
 	struct loop *loop;
 	struct config config;
 	struct capture *capture;
+	struct capture_board *board;
 	int sampler; /* the other end; -1: it hung up */
 	struct list finished;
 	size_t finished_count;
@@ -248,7 +249,8 @@ static void stage_begin(struct stage *s)
 	assert_true(ipc_pair(ends, 1 << 20));
 	s->sampler = ends[1];
 	struct capture_sink sink = { .finished = on_finished, .context = s };
-	s->capture = capture_new(s->loop, &s->config, ends[0], &sink);
+	s->board = capture_board_new();
+	s->capture = capture_new(s->loop, &s->config, ends[0], &sink, s->board);
 	timer_init(&s->pulse, s->loop, pulse, s);
 	connected_pair(s->upstream);
 }
@@ -265,6 +267,7 @@ static void finished_drop(struct stage *s)
 static void stage_end(struct stage *s)
 {
 	capture_free(s->capture);
+	capture_board_free(s->board);
 	finished_drop(s);
 	timer_clear(&s->pulse);
 	loop_free(s->loop);
@@ -816,8 +819,8 @@ static void free_finishes_all(void **state)
 	int ends[2];
 	assert_true(ipc_pair(ends, 4096));
 	close(ends[1]);
-	s.capture = capture_new(
-		s.loop, &s.config, ends[0], &(struct capture_sink){ .finished = on_finished, .context = &s });
+	s.capture = capture_new(s.loop, &s.config, ends[0],
+		&(struct capture_sink){ .finished = on_finished, .context = &s }, s.board);
 	stage_end(&s);
 }
 
@@ -986,6 +989,42 @@ static void reset_in_mid_window(void **state)
 	history_free(h);
 }
 
+/* "a stretch for which a loop was held is counted once, whoever hears of it; a request's only once it has ended fast" */
+static void held_time_counts_once(void **state)
+{
+	(void)state;
+	struct capture_board *b = capture_board_new();
+	struct notice n = { .other = { .span = 7 }, .from_ns = 1, .to_ns = UINT64_MAX }, found;
+	int32_t pid = 0;
+	assert_int_equal(board_held(b, 100, 0, 1000, 1500), 500);
+	assert_int_equal(board_held(b, 100, 0, 1000, 1500), 0); /* by another loop */
+	assert_int_equal(board_held(b, 100, 0, 1400, 1600), 100);
+	assert_int_equal(board_held(b, 101, 0, 1000, 1500), 500); /* another worker */
+
+	assert_false(board_listens(b));
+	board_post(b, &n);
+	assert_int_equal(board_held(b, 100, 7, 2000, 2300), 0);
+	assert_true(board_listens(b)); /* its end matters */
+	n.to_ns = 2400;
+	board_post(b, &n);
+	assert_int_equal(board_held_by_fast(b, 7, &pid), 300);
+	assert_int_equal(pid, 100);
+	assert_int_equal(board_held_by_fast(b, 7, &pid), 0);
+	assert_false(board_listens(b));
+	assert_int_equal(board_held(b, 100, 7, 2300, 2400), 100); /* heard of late */
+
+	n = (struct notice){ .other = { .span = 8 }, .to_ns = 2400, .slow = true };
+	board_post(b, &n);
+	assert_int_equal(board_held(b, 100, 8, 2400, 2600), 0);
+	for (uint64_t span = 1000; span < 3000; span++) { /* more than there is room for: the oldest leave */
+		n.other.span = span;
+		board_post(b, &n);
+	}
+	assert_false(board_find(b, 7, &found));
+	assert_true(board_find(b, 2999, &found) && found.slow);
+	capture_board_free(b);
+}
+
 int main(void)
 {
 	log_setup(&(struct log_settings){ .level = LOG_ERROR, .role = "proxy" });
@@ -1009,6 +1048,7 @@ int main(void)
 		cmocka_unit_test(large_windows_are_thinned),
 		cmocka_unit_test(replaced_code_is_not_named),
 		cmocka_unit_test(reset_in_mid_window),
+		cmocka_unit_test(held_time_counts_once),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,7 +2,7 @@
 
 GET /KIND?seconds=S&id=ID. GET /truth gives all notes as JSON. Kinds: await, busy, sleep (both hold the event loop), work
 (await, compute, await), gather (children), pool-sleep and pool-busy (sync endpoints of the thread pool), quick (awaits a
-moment only), spawn (starts a background task that holds the loop a little later, and returns at once).
+moment only), spawn and later (a background task, and a mere callback, that hold the loop a little later).
 """
 import asyncio
 import os
@@ -175,6 +175,12 @@ async def background_hold(request, seconds):
 
 
 background = set()
+
+
+@app.get("/later")
+async def endpoint_later(seconds: float):
+    asyncio.get_running_loop().call_later(0.05, sleeping_on_the_loop, seconds)
+    return {}
 
 
 @app.get("/spawn")
