@@ -100,6 +100,13 @@ struct py_task {
 	uint64_t waits_for; /* the future it awaits, by its address; 0: none, it will run next */
 };
 
+/* A suspended greenlet: a stack that no thread has. One that runs is on its thread. */
+struct py_greenlet {
+	uint64_t address;              /* of the object: what it is known by while it lives */
+	const struct py_frame *frames; /* innermost first; py_local works on them */
+	size_t frame_count;
+};
+
 /* Everything of one look; arrays belong to the process and are reused by the next look. */
 struct py_sample {
 	uint64_t at_ns;
@@ -108,18 +115,24 @@ struct py_sample {
 	const struct py_task *tasks;
 	size_t task_count;
 	bool tasks_cut; /* there were more than max_tasks */
+	const struct py_greenlet *greenlets;
+	size_t greenlet_count;
+	bool greenlets_cut; /* there were more than max_greenlets */
 	bool gc_running;
 	uint32_t unreadable; /* threads and tasks that were given up, or degraded */
 };
 
 struct py_wants {
-	bool states;          /* thread states from /proc: a few us a thread */
-	bool locks;           /* with `states`: what blocked threads wait for, some reads for each */
-	bool tasks;           /* suspended asyncio tasks */
-	uint32_t max_threads; /* 0: 64 */
-	uint32_t max_tasks;   /* 0: 1000 */
-	bool blocking;        /* the Python threads are stopped meanwhile: exact, and felt. Needs ptrace */
-	bool native;          /* with `blocking`: the C functions, too. Needs py_native_built */
+	bool states; /* thread states from /proc: a few us a thread */
+	bool locks;  /* with `states`: what blocked threads wait for, some reads for each */
+	bool tasks;  /* suspended asyncio tasks */
+	bool greenlets; /* suspended greenlets, where the process uses them: new ones are searched for every 200 ms, among all
+			   objects every 5 s (some ms each) */
+	uint32_t max_threads;   /* 0: 64 */
+	uint32_t max_tasks;     /* 0: 1000 */
+	uint32_t max_greenlets; /* 0: 1000 */
+	bool blocking;          /* the Python threads are stopped meanwhile: exact, and felt. Needs ptrace */
+	bool native;            /* with `blocking`: the C functions, too. Needs py_native_built */
 };
 
 struct py_process;

@@ -21,7 +21,7 @@ static const uint64_t patience_ns = 100 * NS_PER_MS, step_ns = NS_PER_MS;
 static const char usage[] =
 	"Usage: slowproxy dump --pid PID [options]\n"
 	"\n"
-	"Shows the stack of every thread and every suspended asyncio task of a running Python process, without stopping it.\n"
+	"Shows the stack of every thread, suspended asyncio task and greenlet of a running Python process, without stopping it.\n"
 	"\n";
 
 static void usage_print(FILE *out)
@@ -36,6 +36,8 @@ static enum py_result look(struct py_process *p, bool blocking, bool native, str
 	const struct py_wants wants = { .states = true,
 		.locks = true,
 		.tasks = true,
+		.greenlets = true,
+		.max_greenlets = DUMP_TASKS_MAX,
 		.max_threads = DUMP_THREADS_MAX,
 		.max_tasks = DUMP_TASKS_MAX,
 		.blocking = blocking,

@@ -227,6 +227,23 @@ static void text_tasks(struct ink *ink, const struct dumped *d)
 	free(next);
 }
 
+static void text_greenlets(struct ink *ink, const struct py_sample *s)
+{
+	for (size_t i = 0; i < s->greenlet_count; i++) {
+		char head[48];
+		snprintf(head, sizeof head, "Greenlet 0x%llx", (unsigned long long)s->greenlets[i].address);
+		buf_add_char(ink->out, '\n');
+		put(ink, HEAD, head);
+		buf_add_str(ink->out, " (");
+		put(ink, WAITS, "suspended");
+		buf_add_str(ink->out, ")\n");
+		text_frames(ink, s->greenlets[i].frames, s->greenlets[i].frame_count);
+	}
+	if (s->greenlets_cut)
+		buf_printf(ink->out, "\nThere are more than %zu greenlets; the others are not shown.\n",
+			s->greenlet_count);
+}
+
 void dump_write_text(const struct dumped *d, bool coloured, struct buf *out)
 {
 	const struct py_sample *s = d->sample;
@@ -236,6 +253,7 @@ void dump_write_text(const struct dumped *d, bool coloured, struct buf *out)
 	for (size_t i = 0; i < s->thread_count; i++)
 		text_thread(&ink, &s->threads[i]);
 	text_tasks(&ink, d);
+	text_greenlets(&ink, s);
 	if (s->tasks_cut)
 		buf_printf(
 			out, "\nThere are more than %zu tasks; the others are not shown.\n", s->task_count);
@@ -382,6 +400,17 @@ void dump_write_json(const struct dumped *d, struct buf *out)
 	json_end(&j);
 	json_key(&j, "tasks_cut");
 	json_bool(&j, s->tasks_cut);
+	json_key(&j, "greenlets");
+	json_begin(&j, '[');
+	for (size_t i = 0; i < s->greenlet_count; i++) {
+		json_begin(&j, '{');
+		json_id(&j, "id", s->greenlets[i].address);
+		json_frames(&j, s->greenlets[i].frames, s->greenlets[i].frame_count);
+		json_end(&j);
+	}
+	json_end(&j);
+	json_key(&j, "greenlets_cut");
+	json_bool(&j, s->greenlets_cut);
 	json_end(&j);
 	buf_add_char(out, '\n');
 }

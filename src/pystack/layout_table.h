@@ -27,6 +27,8 @@
 	F(interp,   collecting,          NO,    816,    816,    848,    312,   7600,   7600,   7512,   7600,   7600,   7512) \
 	F(interp,   stopper,             NO,     NO,     NO,     NO,     NO,     NO,     NO,     NO,  10760,  10864,  10816) \
 	F(interp,   size,                NO,     NO,     NO,     NO,     NO, 194984, 225864, 226240, 215616, 249976, 250328) \
+	F(gc,       lists,              176,    176,    176,    176,    176,    176,    168,    104,     NO,     NO,     NO) /* before interp.collecting */ \
+	F(gc,       frozen,              96,     96,     96,     96,     96,     96,     96,     32,     NO,     NO,     NO) \
 	F(tstate,   next,                 8,      8,      8,      8,      8,      8,      8,      8,      8,      8,      8) \
 	F(tstate,   interp,              16,     16,     16,     16,     16,     16,     16,     16,     16,     16,     16) \
 	F(tstate,   frame,               24,     24,     24,     56,     56,     72,     72,     72,     72,     72,     72) \
@@ -58,6 +60,7 @@
 	F(frame,    stack,               64,     64,     64,     NO,     NO,     NO,     NO,     NO,     NO,     NO,     NO) \
 	F(frame,    stack_top,           72,     72,     NO,     NO,     NO,     NO,     64,     64,     NO,     64,     64) \
 	F(frame,    tlbc,                NO,     NO,     NO,     NO,     NO,     NO,     NO,     NO,     NO,     72,     72) \
+	F(frame_object, frame,           NO,     NO,     NO,     24,     24,     24,     24,     24,     40,     40,     40) \
 	F(code,     size,               128,    128,    128,    184,    192,    200,    208,    208,    216,    232,    232) \
 	F(code,     units,               NO,     NO,     NO,     16,     16,     16,     16,     16,     32,     32,     32) \
 	F(code,     filename,           104,    104,    104,    112,    112,    112,    112,    112,    128,    128,    128) \

@@ -382,6 +382,13 @@ static enum py_result look_once(struct py_process *p, const struct py_wants *wan
 	}
 	if (p->layout.runtime_collecting != PY_NONE)
 		look.collecting |= (uint32_t)runtime_word(&look, p->layout.runtime_collecting) != 0;
+	if (wants->greenlets) {
+		greenlets_read(p, p->interp.addr, look.collecting,
+			wants->max_greenlets ? wants->max_greenlets : GREENLETS_DEFAULT);
+		out->greenlets = p->greenlets.out;
+		out->greenlet_count = p->greenlets.out_count;
+		out->greenlets_cut = p->greenlets.cut;
+	}
 	out->gc_running = look.collecting;
 	out->unreadable = p->unreadable;
 	if (!proven_same(p, out->at_ns))

@@ -38,6 +38,8 @@ static const struct {
 	{ "_asyncio.Task", TYPE_TASK },
 	{ "_asyncio.Future", TYPE_FUTURE },
 	{ "_GatheringFuture", TYPE_FUTURE },
+	{ "frame", TYPE_FRAME },
+	{ "greenlet.greenlet", TYPE_GREENLET },
 	{ "_thread.lock", TYPE_LOCK },
 	{ "_thread.RLock", TYPE_RLOCK },
 };

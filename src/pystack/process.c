@@ -343,6 +343,7 @@ void py_process_close(struct py_process *p)
 	free(p->natives);
 	threads_clear(&p->threads);
 	tasks_clear(&p->tasks);
+	greenlets_clear(&p->greenlets);
 	codes_clear(&p->codes);
 	types_clear(&p->type_kinds);
 	tids_clear(&p->tids);
@@ -390,6 +391,7 @@ void py_process_forget_code(struct py_process *p)
 	for (size_t i = 0; i < p->threads.count; i++)
 		p->threads.all[i]->raw_count = p->threads.all[i]->frame_count = 0;
 	tasks_forget(&p->tasks);
+	greenlets_forget(&p->greenlets);
 	codes_clear(&p->codes);
 	types_clear(&p->type_kinds);
 }

@@ -11,6 +11,7 @@
 
 #include "code.h"
 #include "frame.h"
+#include "greenlet.h"
 #include "layout.h"
 #include "lines.h"
 #include "memory.h"
@@ -51,6 +52,7 @@ struct py_process {
 	struct type_table type_kinds;
 	struct thread_table threads;
 	struct task_table tasks;
+	struct greenlet_table greenlets;
 	struct tid_table tids;
 
 	struct {
