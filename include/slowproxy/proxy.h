@@ -28,7 +28,7 @@ struct proxy_counters {
 	uint32_t clients, exchanges; /* open now */
 	uint32_t queued;             /* of the exchanges: they wait for limits.upstream_connections */
 	uint32_t upstream_idle, upstream_busy; /* connections now */
-	uint64_t upstream_connects, upstream_reuses;
+	uint64_t upstream_connects, upstream_reuses, upstream_replays;
 };
 
 struct proxy;

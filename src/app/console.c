@@ -25,6 +25,7 @@ static const struct summed {
 	SUMMED(proxy.upstream_busy),
 	SUMMED(proxy.upstream_connects),
 	SUMMED(proxy.upstream_reuses),
+	SUMMED(proxy.upstream_replays),
 	SUMMED(capture.armed),
 	SUMMED(capture.samples),
 	SUMMED(capture.messages_dropped),
@@ -87,6 +88,9 @@ static void proxy_metrics(struct exposition *e, const struct proxy_counters *p)
 		p->upstream_connects);
 	family(e, "slowproxy_upstream_reuses", EXPOSITION_COUNTER,
 		"Requests that were sent on a connection that was there already.", p->upstream_reuses);
+	family(e, "slowproxy_upstream_replays", EXPOSITION_COUNTER,
+		"Requests that were sent once more, since the backend closed their connection without an answer.",
+		p->upstream_replays);
 }
 
 static void capture_metrics(struct exposition *e, const struct console *c, const struct ask_answer *sum)

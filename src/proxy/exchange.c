@@ -361,6 +361,15 @@ void exchange_connect(struct exchange *x)
 	connect_try(x);
 }
 
+void exchange_connect_again(struct exchange *x, bool elsewhere)
+{
+	bool full;
+	struct upstream *other = elsewhere ? upstream_pick(x->proxy, upstream_bit(x->upstream), &full) : NULL;
+	if (other != NULL)
+		exchange_assign(x, other);
+	exchange_connect(x);
+}
+
 /* Closes what connects us to the backend. */
 void exchange_drop_link(struct exchange *x)
 {

@@ -239,6 +239,8 @@ void exchange_enter(struct exchange *x, enum exchange_state next);
 void exchange_mark(struct exchange *x, enum mark mark);
 void exchange_progress(struct exchange *x); /* bytes moved: the clock of stream_idle starts again */
 void exchange_connect(struct exchange *x);  /* a connection of the pool, or a new one */
+/* A new connection; elsewhere: to another backend, if one has room. */
+void exchange_connect_again(struct exchange *x, bool elsewhere);
 /* Why it will end otherwise than well; the first word counts. reason may be NULL. */
 void exchange_blame(struct exchange *x, enum outcome outcome, const char *reason);
 void exchange_finish(struct exchange *x); /* the answer is written */

@@ -5,6 +5,7 @@
  */
 #include "proxy_private.h"
 
+#include <slowproxy/base/clock.h>
 #include <slowproxy/base/log.h>
 
 static void request_invalid(struct exchange *x)
@@ -97,21 +98,34 @@ void request_pump(struct exchange *x)
 	}
 }
 
+/* Whoever is recycled closes a new connection at once. A worker that died later may have died of the request. */
+static const uint64_t new_link_closed_within_ns = 250 * NS_PER_MS;
+
+/* Any method when the backend cannot have it; else an idempotent one, on a kept connection that it closed as it may. */
+static bool may_be_sent_again(const struct exchange *x)
+{
+	const struct link *link = x->link;
+	if (link_never_delivered(link, link->sending_bytes == 0))
+		return true;
+	uint64_t age_ns = loop_now_ns(x->proxy->loop) - x->record->timeline.at[MARK_UPSTREAM];
+	return x->idempotent && (x->record->upstream_reused || age_ns <= new_link_closed_within_ns);
+}
+
+/* A kept connection is closed by the best of backends, a new one is not: then another is asked where there is one. */
 bool request_replay(struct exchange *x)
 {
 	struct half *h = &x->request;
-	struct link *link = x->link;
 	bool whole = h->batches == 1 && h->total != 0; /* all that was sent is still here */
-	if (!x->record->upstream_reused || x->replayed || x->response_seen || !whole)
+	bool kept = x->record->upstream_reused;
+	if (x->replayed || x->response_seen || !whole || !may_be_sent_again(x))
 		return false;
-	if (!x->idempotent && !link_never_delivered(link, link->sending_bytes == 0))
-		return false;
-	log_debug("x=%llx the backend closed a kept connection; sent again on a new one",
-		(unsigned long long)x->record->id);
+	log_debug("x=%llx the backend closed a %s connection without an answer; sent again on a new one",
+		(unsigned long long)x->record->id, kept ? "kept" : "new");
 	exchange_drop_link(x);
 	x->replayed = true;
 	x->request_lost = false;
+	x->proxy->counters.upstream_replays++;
 	h->written = 0;
-	exchange_connect(x);
+	exchange_connect_again(x, !kept);
 	return true;
 }

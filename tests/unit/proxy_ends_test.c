@@ -45,7 +45,7 @@ static void test_backend_closes_at_each_answer_byte(void **state)
 		size_t head_len = (size_t)(strstr(answers[i], "\r\n\r\n") - answers[i]) + 4;
 		for (size_t cut = 0; cut < strlen(answers[i]); cut++) {
 			int client = client_connect(rig);
-			send_text(client, GET_SLASH);
+			send_text(client, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
 			int backend = backend_accept(rig);
 			read_head(backend);
 			send_bytes(backend, answers[i], cut);

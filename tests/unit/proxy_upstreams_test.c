@@ -183,6 +183,70 @@ static void test_all_refuse(void **state)
 	rig_free(rig);
 }
 
+static void take_and_close(int listener)
+{
+	int fd = accept_at(listener);
+	read_head(fd);
+	close(fd);
+}
+
+/* A new connection that is closed without an answer: a GET is sent once more, to the other backend; a POST that may have been read is not. */
+static void test_new_connection_closed(void **state)
+{
+	struct second b;
+	(void)state;
+	second_open(&b);
+	struct rig *rig = rig_new_beside(b.text, false, false, NULL);
+	int client = client_connect(rig);
+
+	send_text(client, GET_SLASH);
+	take_and_close(rig->backend_fd);
+	int other = accept_at(b.fd);
+	answer(client, other);
+	close(other);
+	rig_expect_outcome(rig, OUTCOME_OK);
+	assert_int_equal(rig_counters(rig).upstream_replays, 1);
+	rig_wait_at_rest(rig, 1);
+
+	send_text(client, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+	struct pollfd which[2] = { { .fd = rig->backend_fd, .events = POLLIN },
+		{ .fd = b.fd, .events = POLLIN } };
+	assert_int_equal(poll(which, 2, WAIT_S * 1000), 1);
+	take_and_close(which[0].revents != 0 ? rig->backend_fd : b.fd);
+	expect_contains(read_head(client), "502 Bad Gateway");
+	rig_expect_outcome(rig, OUTCOME_UPSTREAM_RESET);
+	assert_int_equal(rig_counters(rig).upstream_replays, 1);
+	close(client);
+	second_close(&b);
+	rig_free(rig);
+}
+
+/* Where there is one backend it is asked once more, and no third time. */
+static void test_new_connection_closed_twice(void **state)
+{
+	struct rig *rig = rig_new(NULL);
+	int client = client_connect(rig);
+	(void)state;
+	send_text(client, GET_SLASH);
+	take_and_close(rig->backend_fd);
+	take_and_close(rig->backend_fd);
+	expect_contains(read_head(client), "502 Bad Gateway");
+	rig_expect_outcome(rig, OUTCOME_UPSTREAM_RESET);
+	assert_false(backend_has_connection(rig));
+	close(client);
+
+	client = client_connect(rig); /* and no second time when it had begun to work on it */
+	send_text(client, GET_SLASH);
+	int backend = backend_accept(rig);
+	read_head(backend);
+	poll(NULL, 0, 300);
+	close(backend);
+	expect_contains(read_head(client), "502 Bad Gateway");
+	assert_false(backend_has_connection(rig));
+	close(client);
+	rig_free(rig);
+}
+
 /* --- names --- */
 static void move_away(struct rig *rig, void *context)
 {
@@ -378,6 +442,8 @@ int main(void)
 		cmocka_unit_test(test_least_in_flight),
 		cmocka_unit_test(test_refusing_backend_is_passed_over),
 		cmocka_unit_test(test_all_refuse),
+		cmocka_unit_test(test_new_connection_closed),
+		cmocka_unit_test(test_new_connection_closed_twice),
 		cmocka_unit_test(test_name_is_looked_up_again),
 		cmocka_unit_test(test_connections_end_when_the_name_moves),
 		cmocka_unit_test(test_queue),
