@@ -197,6 +197,17 @@ int py_code_local(struct py_process *p, const struct py_code *code, const char *
 MUST_CHECK bool py_local(
 	struct py_process *p, const struct py_frame *f, int local, uint64_t *slot, uint64_t *object);
 
+/* A local variable for people. */
+enum { PY_NAME_BYTES = 64 };
+struct py_variable {
+	char name[PY_NAME_BYTES];
+	char value
+		[480]; /* as Python writes it, where that is simple and short; else its type: "<list of 3>", "<Order>" */
+};
+/* Those of a frame that are set, in the order of its code, at most `max`; none when the frame runs other code by now. They are
+ * read now, a moment after the frame was: it may have gone on. */
+size_t py_variables(struct py_process *p, const struct py_frame *f, struct py_variable *out, size_t max);
+
 /* Does this head of an object, its first PY_HEAD_BYTES, belong to one that lives? Freed memory keeps a type for a while. */
 enum { PY_HEAD_BYTES = 32 };
 bool py_alive(const struct py_process *p, const void *head);

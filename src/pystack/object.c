@@ -21,12 +21,14 @@ static const struct {
 	{ "async_generator_athrow", TYPE_AWAITS_NEXT },
 	{ "coroutine_wrapper", TYPE_AWAITS_NEXT },
 	{ "int", TYPE_INT },
+	{ "bool", TYPE_BOOL },
 	{ "float", TYPE_FLOAT },
 	{ "str", TYPE_TEXT },
 	{ "code", TYPE_CODE },
 	{ "NoneType", TYPE_NONE },
 	{ "bytes", TYPE_BYTES },
 	{ "dict", TYPE_DICT },
+	{ "set", TYPE_SET },
 	{ "list", TYPE_LIST },
 	{ "tuple", TYPE_TUPLE },
 	{ "cell", TYPE_CELL },
@@ -44,18 +46,25 @@ static const struct {
 	{ "_thread.RLock", TYPE_RLOCK },
 };
 
-static enum type_kind read_type_kind(struct py_process *p, uint64_t type)
+bool type_name_read(struct py_process *p, uint64_t type, char *out, size_t out_bytes)
 {
 	uint64_t name_addr;
-	char name[32];
 	if (!addr_plausible(type) || !mem_read_u64(p->mem, type + p->layout.type_name, &name_addr) ||
 		name_addr == 0)
-		return TYPE_UNKNOWN;
+		return false;
 	/* A short name may lie at the end of the readable memory. */
 	size_t len = 0x1000 - (name_addr & 0xfff);
-	if (!mem_read(p->mem, name_addr, name, MIN(len, sizeof name)))
+	if (!mem_read(p->mem, name_addr, out, MIN(len, out_bytes)))
+		return false;
+	out[MIN(len, out_bytes - 1)] = '\0';
+	return true;
+}
+
+static enum type_kind read_type_kind(struct py_process *p, uint64_t type)
+{
+	char name[32];
+	if (!type_name_read(p, type, name, sizeof name))
 		return TYPE_UNKNOWN;
-	name[MIN(len, sizeof name - 1)] = '\0';
 	for (size_t i = 0; i < ARRAY_LEN(type_names); i++) {
 		if (strcmp(type_names[i].name, name) == 0)
 			return type_names[i].kind;

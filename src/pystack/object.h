@@ -19,12 +19,14 @@ enum type_kind {
 	TYPE_ASYNC_GENERATOR,
 	TYPE_AWAITS_NEXT, /* a thin object around what is awaited: asend, athrow, coroutine_wrapper */
 	TYPE_INT,
+	TYPE_BOOL,
 	TYPE_FLOAT,
 	TYPE_TEXT,
 	TYPE_CODE,
 	TYPE_NONE,
 	TYPE_BYTES,
 	TYPE_DICT,
+	TYPE_SET,
 	TYPE_LIST,
 	TYPE_TUPLE,
 	TYPE_CELL,
@@ -48,6 +50,8 @@ struct type_table {
 void types_clear(struct type_table *t);
 
 enum type_kind type_kind_of(struct py_process *p, uint64_t type);
+/* As the type calls itself: "dict", "datetime.date", "Order"; cut where it does not fit. */
+MUST_CHECK bool type_name_read(struct py_process *p, uint64_t type, char *out, size_t out_bytes);
 /* Is this the type of code objects, or of str? The address tells, once it is known. */
 bool type_is_code(struct py_process *p, uint64_t type);
 bool type_is_text(struct py_process *p, uint64_t type);

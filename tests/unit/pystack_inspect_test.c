@@ -28,13 +28,21 @@ static const char program[] =
 	"    inner = lambda: shared\n"
 	"    sys.stdout.write('x'); sys.stdout.flush()\n"
 	"    sys.stdin.read()\n"
+	"def plain(number, minus, zero, big, half, no, yes, nothing, quoted, raw, long, three, pair, mapping, bag, own):\n"
+	"    shared = number\n"
+	"    inner = lambda: shared\n"
+	"    unset = 1; del unset\n"
+	"    serve(own, {'HTTP_TRACEPARENT': '00-other-01'}, {'deep': [7.5]}, slotted())\n"
+	"def slotted():\n"
+	"    timer = Slotted(); timer.when = 12.5\n"
+	"    return timer\n"
 	"async def child(): await asyncio.sleep(1000)\n"
 	"async def parent(): await asyncio.gather(child(), child())\n"
 	"async def main():\n"
 	"    waiting = asyncio.create_task(parent())\n"
 	"    await asyncio.sleep(0.05)\n"
-	"    timer = Slotted(); timer.when = 12.5\n"
-	"    serve(Protocol(), {'HTTP_TRACEPARENT': '00-other-01'}, {'deep': [7.5]}, timer)\n"
+	"    plain(4711, -12345678901, 0, 1 << 100, 0.5, False, True, None, \"it's \\n\\xe9\", b'a\\x00\\xff', 'x' * 5000, [1, 2, 3],\n"
+	"          (1, 2), {1: 2}, {1, 2, 3, 4}, Protocol())\n"
 	"asyncio.run(main())\n";
 
 struct child {
@@ -216,6 +224,68 @@ static void steps_lead_to_objects(void **state)
 	with_each(steps_of);
 }
 
+static const struct py_variable *variable_find(const struct py_variable *v, size_t count, const char *name)
+{
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(v[i].name, name) == 0)
+			return &v[i];
+	return NULL;
+}
+
+static void variables_of(struct py_process *p)
+{
+	static const struct {
+		const char *name, *value;
+	} expected[] = {
+		{ "number", "4711" },
+		{ "minus", "-12345678901" },
+		{ "zero", "0" },
+		{ "big", "<int of more than 90 bits>" },
+		{ "half", "0.5" },
+		{ "no", "False" },
+		{ "yes", "True" },
+		{ "nothing", "None" },
+		{ "quoted", "\"it's \\n\xc3\xa9\"" },
+		{ "raw", "b'a\\x00\\xff'" },
+		{ "three", "<list of 3>" },
+		{ "pair", "<tuple of 2>" },
+		{ "mapping", "<dict of 1>" },
+		{ "bag", "<set of 4>" },
+		{ "own", "<Protocol>" },
+		{ "shared", "4711" },
+		{ "inner", "<function>" },
+	};
+	struct py_sample s;
+	struct py_variable v[32];
+	assert_int_equal(py_process_sample(p, &wants, &s), PY_OK);
+	const struct py_frame *f = frame_find(s.threads[0].frames, s.threads[0].frame_count, "plain");
+	assert_non_null(f);
+	size_t count = py_variables(p, f, v, ARRAY_LEN(v));
+	for (size_t i = 0; i < ARRAY_LEN(expected); i++) {
+		const struct py_variable *found = variable_find(v, count, expected[i].name);
+		assert_non_null(found);
+		assert_string_equal(found->value, expected[i].value);
+	}
+	assert_null(variable_find(v, count, "unset"));
+	const char *text = variable_find(v, count, "long")->value;
+	assert_memory_equal(text, "'xxxx", 5);
+	assert_non_null(strstr(text, "x'... (5000 characters)"));
+	assert_int_equal(py_variables(p, f, v, 3), 3);
+	f = NULL;
+	for (size_t i = 0; i < s.task_count && f == NULL; i++) /* one of the children */
+		f = frame_find(s.tasks[i].frames, s.tasks[i].frame_count, "sleep");
+	assert_non_null(f);
+	count = py_variables(p, f, v, ARRAY_LEN(v));
+	assert_string_equal(variable_find(v, count, "delay")->value, "1000");
+}
+
+/* What is simple and short is shown as Python writes it, all else by its type; a variable that is not set is not shown. */
+static void variables_are_shown(void **state)
+{
+	(void)state;
+	with_each(variables_of);
+}
+
 static void waiters_of(struct py_process *p)
 {
 	struct py_sample s;
@@ -251,12 +321,14 @@ static void inspect_all(struct py_process *p, const struct py_sample *s)
 {
 	static const struct py_step *const ways[] = { to_header, to_environ, to_slot, to_first, to_nowhere };
 	static const char *const locals[] = { "self", "environ", "shared", "timer", "delay" };
+	struct py_variable variables[32];
 	char text[64];
 	double number;
 	uint64_t slot, object, data;
 	for (size_t i = 0; i < s->thread_count; i++)
 		for (size_t k = 0; k < s->threads[i].frame_count; k++) {
 			const struct py_frame *f = &s->threads[i].frames[k];
+			(void)py_variables(p, f, variables, ARRAY_LEN(variables));
 			for (size_t n = 0; f->code != NULL && n < ARRAY_LEN(locals); n++)
 				if (py_local(p, f, py_code_local(p, f->code, locals[n]), &slot, &object) &&
 					py_follow(p, object, ways[n], &object)) {
@@ -301,6 +373,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(steps_lead_to_objects),
+		cmocka_unit_test(variables_are_shown),
 		cmocka_unit_test(tasks_lead_to_who_waits),
 		cmocka_unit_test(hostile_memory_is_survived),
 	};
