@@ -234,6 +234,8 @@ MUST_CHECK bool py_number(struct py_process *p, uint64_t object, double *value);
 /* The asyncio task that goes on when this future or task is done: directly, or through gather, wait_for, TaskGroup,
  * run_in_executor. 0: cannot be told. */
 uint64_t py_waiting_task(struct py_process *p, uint64_t future);
+/* The same of many: waiting[i] for tasks[i]. */
+void py_waiting_tasks(struct py_process *p, const struct py_task *tasks, size_t count, uint64_t *waiting);
 
 /* Where an asyncio task keeps what it awaits; 0: this version's is not known. */
 uint64_t py_task_awaits_slot(const struct py_process *p, uint64_t task);

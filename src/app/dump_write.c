@@ -14,10 +14,9 @@ void dumped_init(struct dumped *d, struct py_process *process, const struct py_s
 	*d = (struct dumped){ .process = process, .sample = sample };
 	d->awaited_by = xcalloc(sample->task_count + 1, sizeof *d->awaited_by);
 	d->running = xcalloc(sample->thread_count + 1, sizeof *d->running);
-	for (size_t i = 0; i < sample->task_count; i++) {
+	for (size_t i = 0; i < sample->task_count; i++)
 		map_put(&d->task_index, sample->tasks[i].address, i);
-		d->awaited_by[i] = py_waiting_task(process, sample->tasks[i].address);
-	}
+	py_waiting_tasks(process, sample->tasks, sample->task_count, d->awaited_by);
 	for (size_t i = 0; i < sample->thread_count; i++) {
 		const struct py_thread *t = &sample->threads[i];
 		d->running[i] = t->runs_event_loop ? py_running_task(process, t->frames, t->frame_count) : 0;

@@ -301,10 +301,24 @@ static uint64_t future_of_closure(struct py_process *p, uint64_t function, uint6
 	return found;
 }
 
-/* One hop: what is called when it is done. *task: the end of the way. Returns the next future, or 0. */
-static uint64_t callback_hop(struct py_process *p, uint64_t callback, uint64_t future, uint64_t *task)
+/* The task in which this TaskGroup is: asked once for all tasks of the group. */
+static uint64_t task_of_group(struct py_process *p, uint64_t group, struct map *known)
 {
-	static const struct py_step group_parent[] = { { PY_STEP_ATTR, "_parent_task" }, { 0 } };
+	static const struct py_step parent[] = { { PY_STEP_ATTR, "_parent_task" }, { 0 } };
+	uint64_t task;
+	if (known != NULL && map_get(known, group, &task))
+		return task;
+	if (!py_follow(p, group, parent, &task) || object_kind(p, task) != TYPE_TASK)
+		return 0;
+	if (known != NULL)
+		map_put(known, group, task);
+	return task;
+}
+
+/* One hop: what is called when it is done. *task: the end of the way. Returns the next future, or 0. */
+static uint64_t callback_hop(
+	struct py_process *p, uint64_t callback, uint64_t future, struct map *known, uint64_t *task)
+{
 	const struct py_layout *l = &p->layout;
 	uint64_t next = 0, arguments;
 	switch (object_kind(p, callback)) {
@@ -326,9 +340,8 @@ static uint64_t callback_hop(struct py_process *p, uint64_t callback, uint64_t f
 	case TYPE_FUNCTION: /* gather, run_in_executor */
 		return future_of_closure(p, callback, future);
 	case TYPE_METHOD: /* TaskGroup */
-		if (mem_read_u64(p->mem, callback + l->method_self, &next) &&
-			py_follow(p, next, group_parent, &next) && object_kind(p, next) == TYPE_TASK)
-			*task = next;
+		if (mem_read_u64(p->mem, callback + l->method_self, &next))
+			*task = task_of_group(p, next, known);
 		return 0;
 	default:
 		return 0;
@@ -360,20 +373,52 @@ static size_t callbacks_read(struct py_process *p, uint64_t future, uint64_t cal
 	return n;
 }
 
-uint64_t py_waiting_task(struct py_process *p, uint64_t future)
+static uint64_t waiting_task(struct py_process *p, uint64_t future, struct map *known)
 {
 	uint64_t task = 0;
 	for (unsigned hops = 0; future != 0 && hops < WAITING_HOPS_MAX; hops++) {
 		uint64_t callbacks[CALLBACKS_MAX], next = 0;
 		size_t count = callbacks_read(p, future, callbacks);
 		for (size_t i = 0; i < count && next == 0; i++) {
-			next = callback_hop(p, callbacks[i], future, &task);
+			next = callback_hop(p, callbacks[i], future, known, &task);
 			if (task != 0)
 				return task;
 		}
 		future = next;
 	}
 	return 0;
+}
+
+uint64_t py_waiting_task(struct py_process *p, uint64_t future)
+{
+	return waiting_task(p, future, NULL);
+}
+
+/* Their heads are read together, and what many share (the callback of gather, the group) is followed once. */
+void py_waiting_tasks(struct py_process *p, const struct py_task *tasks, size_t count, uint64_t *waiting)
+{
+	enum { HEAD_BYTES = 72 };
+	const struct py_layout *l = &p->layout;
+	size_t bytes = MIN((size_t)l->future_callbacks + 8, (size_t)HEAD_BYTES);
+	uint8_t(*heads)[HEAD_BYTES] = xcalloc(count + 1, HEAD_BYTES);
+	struct mem_part *parts = xcalloc(count + 1, sizeof *parts);
+	struct map known = { 0 };
+	for (size_t i = 0; i < count; i++)
+		parts[i] = (struct mem_part){ tasks[i].address, heads[i], bytes };
+	mem_read_each(p->mem, parts, count);
+	for (size_t i = 0; i < count; i++) {
+		uint64_t callback = word_at(heads[i], l->future_callback),
+			 more = word_at(heads[i], l->future_callbacks);
+		waiting[i] = 0;
+		if (parts[i].len == 0 || (callback == 0 && more == 0) || map_get(&known, callback, &waiting[i]))
+			continue;
+		waiting[i] = waiting_task(p, tasks[i].address, &known);
+		if (more == 0 && waiting[i] != tasks[i].address)
+			map_put(&known, callback, waiting[i]);
+	}
+	map_clear(&known);
+	free(parts);
+	free(heads);
 }
 
 /* Does the coroutine of this task run one of these frames? */
