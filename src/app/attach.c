@@ -6,6 +6,7 @@
 #include "attach.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <time.h>
 
 #include <slowproxy/base/clock.h>
@@ -30,13 +31,30 @@ bool attach_worth_again(enum py_result result, pid_t pid, bool child, uint64_t a
 	return asked_for_ns < (child ? doubts[result].child_ns : doubts[result].any_ns);
 }
 
-enum py_result attach(pid_t pid, struct py_process **out, struct buf *why)
+enum py_result attach(pid_t pid, struct launch *child, struct py_process **out, struct buf *why)
 {
 	const struct timespec step = { .tv_nsec = 2 * NS_PER_MS };
 	uint64_t begin_ns = clock_now_ns();
 	enum py_result result;
 	while ((result = py_process_open(pid, out, why)) != PY_OK &&
-		attach_worth_again(result, pid, false, clock_now_ns() - begin_ns))
+		(child == NULL || !launch_ended(child)) &&
+		attach_worth_again(result, pid, child != NULL, clock_now_ns() - begin_ns)) {
+		buf_reset(why);
 		nanosleep(&step, NULL);
+	}
 	return result;
+}
+
+void command_read(pid_t pid, char *out, size_t out_bytes)
+{
+	char path[48];
+	snprintf(path, sizeof path, "/proc/%d/cmdline", (int)pid);
+	FILE *f = fopen(path, "re");
+	size_t n = f != NULL ? fread(out, 1, out_bytes - 1, f) : 0;
+	if (f != NULL)
+		fclose(f);
+	out[n] = '\0';
+	for (size_t i = 0; i + 1 < n; i++)
+		if (out[i] == '\0' || out[i] == '\n')
+			out[i] = ' ';
 }

@@ -210,7 +210,7 @@ static void look(struct patient *p, const struct doctor_self *self)
 	struct py_wants wants = { .states = true };
 	p->credentials = py_credentials_of(p->pid);
 	name_find(p->pid, p->name, sizeof p->name);
-	p->result = attach(p->pid, &python, &why);
+	p->result = attach(p->pid, NULL, &python, &why);
 	if (p->result == PY_OK) {
 		str_copy(p->version, sizeof p->version, py_process_version(python),
 			strlen(py_process_version(python)));

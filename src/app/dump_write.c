@@ -7,11 +7,14 @@
 
 #include <slowproxy/base/json.h>
 
-enum { AWAITED_SHOWN_MAX = 8 };
+#include "attach.h"
+
+enum { AWAITED_SHOWN_MAX = 8, VARIABLES_MAX = 256 };
 
 void dumped_init(struct dumped *d, struct py_process *process, const struct py_sample *sample)
 {
 	*d = (struct dumped){ .process = process, .sample = sample };
+	command_read(py_process_pid(process), d->command, sizeof d->command);
 	d->awaited_by = xcalloc(sample->task_count + 1, sizeof *d->awaited_by);
 	d->running = xcalloc(sample->thread_count + 1, sizeof *d->running);
 	for (size_t i = 0; i < sample->task_count; i++)
@@ -57,9 +60,13 @@ struct ink {
 static void put_text(struct ink *ink, const char *text)
 {
 	for (; *text != '\0'; text++) {
-		if ((unsigned char)*text < 0x20 || *text == 0x7f)
-			buf_printf(ink->out, "\\x%02x", (unsigned char)*text);
-		else
+		unsigned char c = (unsigned char)*text, next = (unsigned char)text[1];
+		bool high = c == 0xc2 && next >= 0x80 && next < 0xa0; /* U+0080 to U+009F steer, too */
+		if (c < 0x20 || c == 0x7f || high)
+			buf_printf(ink->out, "\\x%02x", high ? next : c);
+		if (high)
+			text++;
+		else if (c >= 0x20 && c != 0x7f)
 			buf_add_char(ink->out, *text);
 	}
 }
@@ -77,7 +84,20 @@ static void put(struct ink *ink, enum paint paint, const char *text)
 		buf_add_str(ink->out, "\033[0m");
 }
 
-static void text_frames(struct ink *ink, const struct py_frame *frames, size_t count)
+static void text_variables(struct ink *ink, const struct dumped *d, const struct py_frame *f)
+{
+	struct py_variable all[VARIABLES_MAX];
+	size_t count = d->locals ? py_variables(d->process, f, all, VARIABLES_MAX) : 0;
+	for (size_t i = 0; i < count; i++) {
+		buf_add_str(ink->out, "        ");
+		put(ink, PLAIN, all[i].name);
+		put(ink, PLACE, " = ");
+		put(ink, PLAIN, all[i].value);
+		buf_add_char(ink->out, '\n');
+	}
+}
+
+static void text_frames(struct ink *ink, const struct dumped *d, const struct py_frame *frames, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
 		const struct py_frame *f = &frames[i];
@@ -94,6 +114,7 @@ static void text_frames(struct ink *ink, const struct py_frame *frames, size_t c
 			buf_add_char(ink->out, ')');
 		}
 		buf_add_char(ink->out, '\n');
+		text_variables(ink, d, f);
 	}
 }
 
@@ -142,7 +163,7 @@ static enum paint state_paint(const struct py_thread *t)
 							    : WAITS;
 }
 
-static void text_thread(struct ink *ink, const struct py_thread *t)
+static void text_thread(struct ink *ink, const struct dumped *d, const struct py_thread *t)
 {
 	char head[48];
 	snprintf(head, sizeof head, "Thread %llu", (unsigned long long)t->tid);
@@ -164,7 +185,7 @@ static void text_thread(struct ink *ink, const struct py_thread *t)
 		}
 		buf_add_char(ink->out, '\n');
 	}
-	text_frames(ink, t->frames, t->frame_count);
+	text_frames(ink, d, t->frames, t->frame_count);
 }
 
 /* Who has to be done before this task goes on. Tasks are in no order of awaiting, so all are asked. */
@@ -202,7 +223,7 @@ static void text_task(
 		buf_add_char(ink->out, '"');
 	}
 	buf_add_char(ink->out, '\n');
-	text_frames(ink, t->frames, t->frame_count);
+	text_frames(ink, d, t->frames, t->frame_count);
 }
 
 static void text_tasks(struct ink *ink, const struct dumped *d)
@@ -249,8 +270,10 @@ void dump_write_text(const struct dumped *d, bool coloured, struct buf *out)
 	struct ink ink = { out, coloured };
 	buf_printf(out, "Process %d: Python %s%s\n", (int)py_process_pid(d->process),
 		py_process_version(d->process), s->gc_running ? ", collecting garbage" : "");
+	put(&ink, PLACE, d->command);
+	buf_add_char(out, '\n');
 	for (size_t i = 0; i < s->thread_count; i++)
-		text_thread(&ink, &s->threads[i]);
+		text_thread(&ink, d, &s->threads[i]);
 	text_tasks(&ink, d);
 	text_greenlets(&ink, s);
 	if (s->tasks_cut)
@@ -263,7 +286,24 @@ void dump_write_text(const struct dumped *d, bool coloured, struct buf *out)
 
 /* --- JSON --- */
 
-static void json_frames(struct json *j, const struct py_frame *frames, size_t count)
+static void json_variables(struct json *j, const struct dumped *d, const struct py_frame *f)
+{
+	struct py_variable all[VARIABLES_MAX];
+	size_t count = py_variables(d->process, f, all, VARIABLES_MAX);
+	json_key(j, "locals");
+	json_begin(j, '[');
+	for (size_t i = 0; i < count; i++) {
+		json_begin(j, '{');
+		json_key(j, "name");
+		json_str(j, all[i].name);
+		json_key(j, "repr");
+		json_str(j, all[i].value);
+		json_end(j);
+	}
+	json_end(j);
+}
+
+static void json_frames(struct json *j, const struct dumped *d, const struct py_frame *frames, size_t count)
 {
 	json_key(j, "frames");
 	json_begin(j, '[');
@@ -277,6 +317,8 @@ static void json_frames(struct json *j, const struct py_frame *frames, size_t co
 			json_str(j, f->code->file);
 			json_key(j, "line");
 			json_u64(j, f->line);
+			if (d->locals)
+				json_variables(j, d, f);
 		}
 		json_end(j);
 	}
@@ -329,7 +371,7 @@ static void json_wait(struct json *j, const struct py_wait *w)
 	json_end(j);
 }
 
-static void json_thread(struct json *j, const struct py_thread *t, uint64_t running)
+static void json_thread(struct json *j, const struct dumped *d, const struct py_thread *t, uint64_t running)
 {
 	json_begin(j, '{');
 	json_key(j, "os_thread_id");
@@ -356,11 +398,11 @@ static void json_thread(struct json *j, const struct py_thread *t, uint64_t runn
 	json_wait(j, &t->waits);
 	if (t->native_count != 0)
 		json_natives(j, t->natives, t->native_count);
-	json_frames(j, t->frames, t->frame_count);
+	json_frames(j, d, t->frames, t->frame_count);
 	json_end(j);
 }
 
-static void json_task(struct json *j, const struct py_task *t, uint64_t awaited_by)
+static void json_task(struct json *j, const struct dumped *d, const struct py_task *t, uint64_t awaited_by)
 {
 	json_begin(j, '{');
 	json_id(j, "id", t->address);
@@ -369,7 +411,7 @@ static void json_task(struct json *j, const struct py_task *t, uint64_t awaited_
 	json_id(j, "awaited_by", awaited_by);
 	json_key(j, "will_run_next");
 	json_bool(j, t->waits_for == 0);
-	json_frames(j, t->frames, t->frame_count);
+	json_frames(j, d, t->frames, t->frame_count);
 	json_end(j);
 }
 
@@ -383,6 +425,8 @@ void dump_write_json(const struct dumped *d, struct buf *out)
 	json_i64(&j, py_process_pid(d->process));
 	json_key(&j, "python_version");
 	json_str(&j, py_process_version(d->process));
+	json_key(&j, "command_line");
+	json_str(&j, d->command);
 	json_key(&j, "gc_running");
 	json_bool(&j, s->gc_running);
 	json_key(&j, "unreadable");
@@ -390,12 +434,12 @@ void dump_write_json(const struct dumped *d, struct buf *out)
 	json_key(&j, "threads");
 	json_begin(&j, '[');
 	for (size_t i = 0; i < s->thread_count; i++)
-		json_thread(&j, &s->threads[i], d->running[i]);
+		json_thread(&j, d, &s->threads[i], d->running[i]);
 	json_end(&j);
 	json_key(&j, "tasks");
 	json_begin(&j, '[');
 	for (size_t i = 0; i < s->task_count; i++)
-		json_task(&j, &s->tasks[i], d->awaited_by[i]);
+		json_task(&j, d, &s->tasks[i], d->awaited_by[i]);
 	json_end(&j);
 	json_key(&j, "tasks_cut");
 	json_bool(&j, s->tasks_cut);
@@ -411,5 +455,4 @@ void dump_write_json(const struct dumped *d, struct buf *out)
 	json_key(&j, "greenlets_cut");
 	json_bool(&j, s->greenlets_cut);
 	json_end(&j);
-	buf_add_char(out, '\n');
 }

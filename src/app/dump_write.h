@@ -14,7 +14,9 @@ struct dumped {
 	uint64_t *
 		awaited_by; /* for each task the address of the one that goes on when it is done; 0: none known */
 	uint64_t *running;     /* for each thread the task that runs on it; 0: none known */
+	char command[256];     /* its command line */
 	struct map task_index; /* from the address of a task to its place in the sample */
+	bool locals;           /* show them, too */
 };
 
 void dumped_init(struct dumped *d, struct py_process *process, const struct py_sample *sample);

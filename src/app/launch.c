@@ -31,6 +31,12 @@ static void become(char **argv, const struct launch_wants *wants, int report, pi
 	}
 	if (wants->descriptors != NULL)
 		setrlimit(RLIMIT_NOFILE, wants->descriptors);
+	if (wants->output != 0) {
+		int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
+		dup2(nothing, STDIN_FILENO);
+		dup2(wants->output, STDOUT_FILENO);
+		dup2(wants->output, STDERR_FILENO);
+	}
 	execvp(argv[0], argv);
 	int why = errno;
 	if (write(report, &why, sizeof why) < 0)

@@ -17,6 +17,7 @@ struct launch_wants {
 	const char *who; /* begins the sentence when it cannot be */
 	bool apart;      /* with a process group of its own; we and our children may read its memory */
 	const struct rlimit *descriptors; /* NULL: ours */
+	int output; /* takes what it writes, and it has nothing to read; 0: it has what we have */
 };
 
 /* false: it could not be started; why has been printed, and status is what a shell would give (127, 126). */

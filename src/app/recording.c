@@ -12,6 +12,8 @@
 
 #include <slowproxy/base/clock.h>
 
+#include "attach.h"
+
 enum { THREADS_MAX = 1024, TASKS_MAX = 10000, CHANGED_MAX = 4096, FILE_BYTES_MAX = 4096 };
 
 static const uint64_t check_every_ns = NS_PER_S;
@@ -27,15 +29,8 @@ static const enum profile_state states[] = {
 /* "process 4711: python3 app.py" */
 static uint32_t process_frame(struct profile *p, pid_t pid)
 {
-	char path[48], words[256] = "", name[sizeof words + 32];
-	snprintf(path, sizeof path, "/proc/%d/cmdline", (int)pid);
-	FILE *f = fopen(path, "re");
-	size_t n = f != NULL ? fread(words, 1, sizeof words - 1, f) : 0;
-	if (f != NULL)
-		fclose(f);
-	for (size_t i = 0; i + 1 < n; i++)
-		if (words[i] == '\0' || words[i] == '\n')
-			words[i] = ' ';
+	char words[256], name[sizeof words + 32];
+	command_read(pid, words, sizeof words);
 	snprintf(name, sizeof name, "process %d: %s", (int)pid, words);
 	return profile_add_frame(p, name, "", 0);
 }

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -19,20 +20,24 @@
 
 #include "arguments.h"
 #include "attach.h"
+#include "launch.h"
 #include "record_options.h"
 #include "recordings.h"
 #include "top_screen.h"
 
-enum { RATE_DEFAULT = 100 };
+enum { RATE_DEFAULT = 100, OUTPUT_SHOWN_MAX = 64 << 10 };
 
 static const char usage[] =
 	"Usage: slowproxy top --pid PID [options]\n"
+	"       slowproxy top [options] -- python app.py\n"
 	"\n"
 	"Shows, as it goes, in which functions and lines a running Python process spends its time, without stopping it.\n"
 	"\n";
 
 struct top {
 	struct recordings recordings;
+	struct launch launch; /* the command, when it is ours */
+	int output;           /* what it wrote; 0: it is not ours */
 	struct top_table table;
 	struct top_view view;
 	struct beat beat;
@@ -78,20 +83,6 @@ static void usage_print(FILE *out)
 
 /* --- looking and drawing --- */
 
-static void command_read(pid_t pid, char *out, size_t out_bytes)
-{
-	char path[48];
-	snprintf(path, sizeof path, "/proc/%d/cmdline", (int)pid);
-	FILE *f = fopen(path, "re");
-	size_t n = f != NULL ? fread(out, 1, out_bytes - 1, f) : 0;
-	if (f != NULL)
-		fclose(f);
-	out[n] = '\0';
-	for (size_t i = 0; i + 1 < n; i++)
-		if (out[i] == '\0')
-			out[i] = ' ';
-}
-
 static void draw(struct top *t)
 {
 	t->view.profile = t->recordings.profile;
@@ -120,7 +111,8 @@ static void count(struct top *t, uint64_t now_ns)
 
 static void look(struct top *t)
 {
-	if (recordings_look(&t->recordings) != PY_OK && process_is_gone(t->recordings.root)) {
+	if ((recordings_look(&t->recordings) != PY_OK && process_is_gone(t->recordings.root)) ||
+		launch_ended(&t->launch)) {
 		t->ended = true;
 		count(t, clock_now_ns());
 	}
@@ -205,7 +197,35 @@ static void listen_to_signals(void)
 		sigaction(ends[i], &action, NULL);
 }
 
-static int top(pid_t pid, const struct arguments *a, uint32_t rate_hz, uint64_t delay_ns)
+/* A command of ours writes to a file without a name while the screen is ours; it is shown when that is given back. */
+static bool command_start(struct top *t, char **command)
+{
+	t->output = memfd_create("output", MFD_CLOEXEC);
+	if (t->output <= 0) {
+		fprintf(stderr, "slowproxy top: no room for what %s writes: %s\n", command[0],
+			strerror(errno));
+		t->launch.status = EXIT_FAILURE;
+		return false;
+	}
+	return launch_start_as(
+		&t->launch, command, &(struct launch_wants){ .who = "top", .output = t->output });
+}
+
+static void command_end(struct top *t)
+{
+	char part[4096];
+	if (t->output <= 0)
+		return;
+	launch_stop(&t->launch);
+	off_t end = lseek(t->output, 0, SEEK_END), at = MAX(end - OUTPUT_SHOWN_MAX, (off_t)0);
+	if (at > 0)
+		fputs("slowproxy top: the last of what it wrote:\n", stderr);
+	for (ssize_t n; (n = pread(t->output, part, sizeof part, at)) > 0; at += n)
+		fwrite(part, 1, (size_t)n, stderr);
+	close(t->output);
+}
+
+static bool begin(struct top *t, pid_t pid, const struct arguments *a, uint32_t rate_hz)
 {
 	struct buf why = { 0 };
 	struct py_process *python;
@@ -216,35 +236,48 @@ static int top(pid_t pid, const struct arguments *a, uint32_t rate_hz, uint64_t 
 		.native = a->given[FLAG_NATIVE] != NULL,
 		.blocking = a->given[FLAG_BLOCKING] != NULL,
 	};
-	enum py_result result = attach(pid, &python, &why);
+	bool ours = t->launch.pid != 0;
+	enum py_result result = attach(pid, ours ? &t->launch : NULL, &python, &why);
 	if (result == PY_OK && wants.blocking && !py_process_stoppable(python, &why)) {
 		py_process_close(python);
 		result = PY_DENIED;
 	}
-	if (result != PY_OK) {
+	if (result != PY_OK && ours && launch_ended(&t->launch))
+		fprintf(stderr, "slowproxy top: %s ended before its stacks could be read\n", a->rest[0]);
+	else if (result != PY_OK)
 		fprintf(stderr, "slowproxy top: %s\n", why.len > 0 ? why.data : py_result_sentences[result]);
-		buf_clear(&why);
-		return EXIT_FAILURE;
-	}
-	struct top t = { .delay_ns = delay_ns };
-	recordings_init(&t.recordings, pid, a->given[FLAG_SUBPROCESSES] != NULL, &wants, NS_PER_S / rate_hz);
-	recordings_add(&t.recordings, python);
-	snprintf(t.title, sizeof t.title, "Process %d: Python %s", (int)pid, t.recordings.version);
-	command_read(pid, t.command, sizeof t.command);
-	t.view = (struct top_view){ .title = t.title,
-		.command = t.command,
+	buf_clear(&why);
+	if (result != PY_OK)
+		return false;
+	recordings_init(&t->recordings, pid, a->given[FLAG_SUBPROCESSES] != NULL, &wants, NS_PER_S / rate_hz);
+	recordings_add(&t->recordings, python);
+	snprintf(t->title, sizeof t->title, "Process %d: Python %s", (int)pid, t->recordings.version);
+	command_read(pid, t->command, sizeof t->command);
+	t->view = (struct top_view){ .title = t->title,
+		.command = t->command,
 		.seconds_per_sample = 1.0 / rate_hz,
 		.rate_hz = rate_hz,
 		.idle = wants.idle };
+	return true;
+}
+
+static int top(pid_t pid, const struct arguments *a, uint32_t rate_hz, uint64_t delay_ns)
+{
+	struct top t = { .delay_ns = delay_ns };
+	if (a->rest != NULL && !command_start(&t, a->rest))
+		return t.launch.status;
 	listen_to_signals();
-	bool opened = top_screen_open();
-	if (opened)
-		run(&t);
-	top_screen_close();
+	bool good = begin(&t, a->rest != NULL ? t.launch.pid : pid, a, rate_hz);
+	if (good) {
+		good = top_screen_open();
+		if (good)
+			run(&t);
+		top_screen_close();
+		recordings_clear(&t.recordings);
+	}
 	top_table_clear(&t.table);
-	recordings_clear(&t.recordings);
-	buf_clear(&why);
-	return opened ? EXIT_SUCCESS : EXIT_FAILURE;
+	command_end(&t);
+	return good ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 int top_main(int argc, char **argv)
@@ -257,8 +290,9 @@ int top_main(int argc, char **argv)
 		usage_print(stdout);
 		return EXIT_SUCCESS;
 	}
-	pid_t pid = understood ? arguments_pid(&a, "top") : 0;
-	if (pid == 0) {
+	bool command = understood && a.rest != NULL && a.given[FLAG_PID] == NULL;
+	pid_t pid = understood && !command ? arguments_pid(&a, "top") : 0;
+	if (pid == 0 && !command) {
 		usage_print(stderr);
 		return EXIT_USAGE;
 	}

@@ -410,7 +410,8 @@ void py_waiting_tasks(struct py_process *p, const struct py_task *tasks, size_t 
 		uint64_t callback = word_at(heads[i], l->future_callback),
 			 more = word_at(heads[i], l->future_callbacks);
 		waiting[i] = 0;
-		if (parts[i].len == 0 || (callback == 0 && more == 0) || map_get(&known, callback, &waiting[i]))
+		if (parts[i].len == 0 || (callback == 0 && more == 0) ||
+			map_get(&known, callback, &waiting[i]))
 			continue;
 		waiting[i] = waiting_task(p, tasks[i].address, &known);
 		if (more == 0 && waiting[i] != tasks[i].address)

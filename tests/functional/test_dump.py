@@ -1,6 +1,7 @@
 """slowproxy dump: the stacks of a process, now."""
 import json
 import os
+import pathlib
 import pty
 import subprocess
 import threading
@@ -82,6 +83,36 @@ def test_native_frames(folder):
     assert thread["native_frames"][0]["library"] == "libc.so.6" and len(thread["frames"]) == 1
     run = subprocess.run([BINARY, "record", "-n", "-i", "-d", "0.3", "-f", "raw", "-o", "-", "-p", str(process.pid)], capture_output=True, text=True, timeout=20)
     assert run.returncode == 0 and "<module> (<string>:3);" in run.stdout and "nanosleep (libc.so.6)" in run.stdout
+
+
+def test_locals(folder):
+    """-l shows each frame's variables, values where they are simple; without it there are none, whatever they hold."""
+    script = pathlib.Path(folder) / "pay.py"
+    script.write_text("import time\ndef pay(card, count):\n    order = {'a': 1}\n    print('ready', flush=True)\n    time.sleep(60)\npay('4711\\x1b[2J', 3)\n")
+    process = Process("pay", [PYTHON, script], folder)
+    until(lambda: "ready" in process.output(), "it to sleep")
+    shown = dump(process.pid, "-l").stdout
+    assert f"    pay ({script}:5)\n        card = '4711\\x1b[2J'\n        count = 3\n        order = <dict of 1>\n" in shown, shown
+    frame = json.loads(dump(process.pid, "--locals", "-j").stdout)["threads"][0]["frames"][0]
+    assert frame["locals"] == [{"name": "card", "repr": "'4711\\x1b[2J'"}, {"name": "count", "repr": "3"}, {"name": "order", "repr": "<dict of 1>"}]
+    for options in ((), ("-j",)):
+        run = dump(process.pid, *options)
+        assert run.returncode == 0 and "pay" in run.stdout and "order" not in run.stdout and "4711\\x1b" not in run.stdout
+
+
+def test_subprocesses(folder):
+    """-s shows the Pythons below a process, too, which may be no Python itself; without it such a process is refused."""
+    child = pathlib.Path(folder) / "child.py"
+    child.write_text("import subprocess, sys, time\nif sys.argv[1] != '0':\n    subprocess.Popen([sys.executable, __file__, '0'])\n"
+                     "print('ready', flush=True)\ntime.sleep(60)\n")
+    shell = Process("shell", ["/bin/sh", "-c", f"{PYTHON} {child} 1; true"], folder)
+    until(lambda: shell.output().count("ready") == 2, "both to sleep")
+    processes = json.loads(dump(shell.pid, "-s", "-j").stdout)
+    assert sorted(p["command_line"].split()[-1] for p in processes) == ["0", "1"]
+    assert all(p["threads"][0]["frames"][0]["filename"] == str(child) for p in processes)
+    text = dump(shell.pid, "-s").stdout
+    assert all(f"Process {p['pid']}: Python {p['python_version']}\n{p['command_line']}\n" in text for p in processes), text
+    assert dump(shell.pid).returncode == 1
 
 
 def test_colours_are_for_terminals(awaits):

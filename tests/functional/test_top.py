@@ -1,6 +1,7 @@
 """slowproxy top on a terminal: what is drawn, and what keys and sizes do to it. The terminal is pyte, on a pty."""
 import fcntl
 import os
+import pathlib
 import pty
 import re
 import select
@@ -151,6 +152,20 @@ def test_a_process_that_ends(target, top):
     terminal.process.send_signal(signal.SIGTERM)
     until(lambda: terminal.process.poll() is not None, "top to end")
     assert terminal.process.returncode == 0
+
+
+def test_a_command(folder):
+    """A command is started and shown; what it writes waits until the screen is given back; q ends both, with status 0."""
+    words = pathlib.Path(folder) / "words.py"
+    words.write_text("import os\nprint('written by', os.getpid(), flush=True)\nwhile True:\n    sum(range(1000))\n")
+    terminal = Terminal("--delay", "0.3", "--", PYTHON, words)
+    pid = int(terminal.shows(r"Process (\d+): Python.*<module> \(words.py\)").group(1))
+    assert "written by" not in terminal.text()
+    terminal.type("q")
+    terminal.shows(f"written by {pid}")
+    until(lambda: terminal.process.poll() is not None, "top to end")
+    assert terminal.process.returncode == 0 and not os.path.exists(f"/proc/{pid}")
+    terminal.end()
 
 
 def test_terminals_that_are_none(target, top):
