@@ -247,8 +247,9 @@ static void text_tasks(struct ink *ink, const struct dumped *d)
 	free(next);
 }
 
-static void text_greenlets(struct ink *ink, const struct py_sample *s)
+static void text_greenlets(struct ink *ink, const struct dumped *d)
 {
+	const struct py_sample *s = d->sample;
 	for (size_t i = 0; i < s->greenlet_count; i++) {
 		char head[48];
 		snprintf(head, sizeof head, "Greenlet 0x%llx", (unsigned long long)s->greenlets[i].address);
@@ -257,7 +258,7 @@ static void text_greenlets(struct ink *ink, const struct py_sample *s)
 		buf_add_str(ink->out, " (");
 		put(ink, WAITS, "suspended");
 		buf_add_str(ink->out, ")\n");
-		text_frames(ink, s->greenlets[i].frames, s->greenlets[i].frame_count);
+		text_frames(ink, d, s->greenlets[i].frames, s->greenlets[i].frame_count);
 	}
 	if (s->greenlets_cut)
 		buf_printf(ink->out, "\nThere are more than %zu greenlets; the others are not shown.\n",
@@ -275,7 +276,7 @@ void dump_write_text(const struct dumped *d, bool coloured, struct buf *out)
 	for (size_t i = 0; i < s->thread_count; i++)
 		text_thread(&ink, d, &s->threads[i]);
 	text_tasks(&ink, d);
-	text_greenlets(&ink, s);
+	text_greenlets(&ink, d);
 	if (s->tasks_cut)
 		buf_printf(
 			out, "\nThere are more than %zu tasks; the others are not shown.\n", s->task_count);
@@ -448,7 +449,7 @@ void dump_write_json(const struct dumped *d, struct buf *out)
 	for (size_t i = 0; i < s->greenlet_count; i++) {
 		json_begin(&j, '{');
 		json_id(&j, "id", s->greenlets[i].address);
-		json_frames(&j, s->greenlets[i].frames, s->greenlets[i].frame_count);
+		json_frames(&j, d, s->greenlets[i].frames, s->greenlets[i].frame_count);
 		json_end(&j);
 	}
 	json_end(&j);
