@@ -17,7 +17,7 @@ jobs=$(nproc 2>/dev/null || echo 2)
 fuzz_inputs=${FUZZ_INPUTS:-200000} # for each fuzzer
 export CLICOLOR=0 PYTHONDONTWRITEBYTECODE=1
 
-packages="gcc libc6-dev cmake ninja-build pkg-config git libevent-dev libyaml-dev libjansson-dev libcurl4-openssl-dev zlib1g-dev openssl mount prometheus libcmocka-dev libncurses-dev clang-14 clang-format-14 clang-tidy-14
+packages="gcc libc6-dev cmake ninja-build pkg-config git libevent-dev libyaml-dev libjansson-dev libcurl4-openssl-dev zlib1g-dev openssl mount e2fsprogs prometheus libcmocka-dev libncurses-dev clang-14 clang-format-14 clang-tidy-14
 libclang-rt-14-dev llvm-14 valgrind curl wrk nginx haproxy util-linux libcap2-bin runc debootstrap dpkg-dev lintian mandoc man-db diffutils findutils python3 python3-pytest python3-httpx python3-yaml
 python3-fastapi python3-uvicorn python3-gunicorn gunicorn python3-hypercorn python3-daphne python3-waitress python3-werkzeug python3-httptools python3-h11 python3-uvloop
 python3-gevent python3-django uwsgi-core uwsgi-plugin-python3 python3-jsonschema python3-pyte python3-selenium chromium chromium-driver"

@@ -11,15 +11,18 @@
 
 struct output {
 	const char *target; /* as configured; lent */
-	int fd;             /* -1: off */
+	int fd;             /* -1: off, or it could not be opened */
+	int why;            /* errno of that */
+	uint64_t tried_ns;  /* when it was */
 	bool is_file;       /* a regular one: takes any line at once */
 	bool colour;        /* a terminal that wants colours */
 	enum log_form form; /* of its lines; LOG_PLAIN: for a person */
 };
 
-/* false: the file could not be opened, errno says why; the output is then off. */
+/* false: the file could not be opened, errno says why. Each second in which lines come it is tried again. */
 MUST_CHECK bool output_open(struct output *o, const char *target);
 void output_close(struct output *o);
+bool output_is_off(const char *target); /* nobody wants its lines */
 
 /* Asked while a reader keeps us waiting; true: give up. */
 typedef bool (*output_impatient)(void *context);

@@ -77,7 +77,7 @@ static bool is_impatient(void *context)
 
 static void write_line(struct report *rep, struct output *o, const char *line, size_t len)
 {
-	if (o->fd < 0)
+	if (output_is_off(o->target))
 		return;
 	enum output_result result = output_write(o, line, len, is_impatient, rep);
 	if (result == OUTPUT_WRITTEN)
@@ -373,11 +373,6 @@ static struct access_copy *access_copy_new(const struct report *rep, const struc
 	return copy;
 }
 
-static bool is_off(const char *target)
-{
-	return target == NULL || target[0] == '\0' || strcmp(target, "off") == 0;
-}
-
 static void access_write(const struct report *rep, const struct record *r, struct buf *out)
 {
 	if (rep->access_form == LOG_PLAIN) {
@@ -390,7 +385,7 @@ static void access_write(const struct report *rep, const struct record *r, struc
 
 static void report_access(struct report *rep, const struct record *r)
 {
-	bool written = !is_off(rep->config->logs.access),
+	bool written = !output_is_off(rep->config->logs.access),
 	     copied = rep->outlet.access && rep->outlet.line != NULL;
 	if (!written && !copied)
 		return;
