@@ -33,17 +33,21 @@ char *buf_take(struct buf *b)
 	return data;
 }
 
-void buf_reserve(struct buf *b, size_t more)
+static void grow(struct buf *b, size_t need)
 {
-	size_t need = b->len + more + 1;
-	if (need <= b->capacity)
-		return;
 	size_t capacity = MAX(b->capacity * 2, 64);
 	while (capacity < need)
 		capacity *= 2;
 	b->data = xrealloc(b->data, capacity);
 	b->capacity = capacity;
 	b->data[b->len] = '\0';
+}
+
+void buf_reserve(struct buf *b, size_t more)
+{
+	size_t need = b->len + more + 1;
+	if (need > b->capacity)
+		grow(b, need);
 }
 
 void buf_add(struct buf *b, const void *bytes, size_t len)

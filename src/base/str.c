@@ -1,7 +1,6 @@
 /* str.c - small questions about text. */
 #include <slowproxy/base/str.h>
 
-#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -131,29 +130,26 @@ size_t utf8_sequence(const unsigned char *p, size_t left)
 	return len;
 }
 
-#define EACH_BYTE(value) (UINT64_C(0x0101010101010101) * (value))
-
-/* Four bytes, eight digits: each nibble in a byte of its own, then all become digits at once. */
-static uint64_t hex_of_four(const uint8_t *bytes)
+/* Eight bytes, sixteen digits: each nibble in a lane of its own, high before low, then all become digits at once. */
+static void hex_of_eight(char *out, const uint8_t *bytes)
 {
-	uint32_t four;
-	memcpy(&four, bytes, sizeof four);
-	uint64_t x = le32toh(four);
-	x = (x | x << 16) & UINT64_C(0x0000ffff0000ffff);
-	x = (x | x << 8) & UINT64_C(0x00ff00ff00ff00ff);
-	x = (x >> 4 | x << 8) & EACH_BYTE(0x0f);
-	uint64_t letters = (x + EACH_BYTE(6)) >> 4 & EACH_BYTE(1);
-	return htole64(x + EACH_BYTE('0') + letters * ('a' - '0' - 10));
+	typedef uint8_t lanes __attribute__((vector_size(16)));
+	lanes both = { 0 };
+	memcpy(&both, bytes, 8);
+	lanes high = both >> 4, low = both & 15;
+	lanes nibbles = { high[0], low[0], high[1], low[1], high[2], low[2], high[3], low[3], high[4], low[4],
+		high[5], low[5], high[6], low[6], high[7], low[7] };
+	lanes letters = (lanes)(nibbles > 9);
+	lanes digits = nibbles + '0' + (letters & ('a' - '0' - 10));
+	memcpy(out, &digits, sizeof digits);
 }
 
 void str_hex(char *out, const uint8_t *bytes, size_t len)
 {
 	static const char digits[] = "0123456789abcdef";
 	const uint8_t *end = bytes + len;
-	for (; end - bytes >= 4; bytes += 4, out += 8) {
-		uint64_t eight = hex_of_four(bytes);
-		memcpy(out, &eight, sizeof eight);
-	}
+	for (; end - bytes >= 8; bytes += 8, out += 16)
+		hex_of_eight(out, bytes);
 	for (; bytes < end; bytes++) {
 		*out++ = digits[*bytes >> 4];
 		*out++ = digits[*bytes & 15];

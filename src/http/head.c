@@ -32,10 +32,11 @@ static enum http_error wrong_byte(const char *p, enum http_error otherwise)
 /* HTTP/1.0 and 1.1; a later 1.x is read as 1.1 (RFC 9110 2.5). */
 static enum http_error version_parse(const char **at, struct http_head *head, struct head_notes *notes)
 {
-	static const char name[] = "HTTP/";
+	static const char name[5] = "HTTP/";
 	const char *p = *at;
-	for (const char *n = name; *n != '\0'; n++, p++)
-		if (*p != *n)
+#pragma GCC unroll 5
+	for (size_t i = 0; i < sizeof name; i++, p++)
+		if (*p != name[i])
 			return wrong_byte(p, HTTP_ERR_REQUEST_LINE);
 	if (!char_is_digit(p[0]) || p[1] != '.' || !char_is_digit(p[2]))
 		return HTTP_ERR_VERSION;

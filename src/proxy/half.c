@@ -1,6 +1,6 @@
 /* half.c - one direction of an exchange.
  *
- *   a batch:  head | chunk line | data | CRLF | tail        all parts may be empty; written with one sendmsg(2)
+ *   a batch:  head | chunk line | data | CRLF | tail        all parts may be empty; written with one call
  *
  * One batch is on its way at a time. Its data stays in the input's block (pinned) until the next batch begins, so that a
  * request can be written again on another connection. While it cannot be written the source is read until the block is
@@ -10,6 +10,8 @@
 
 #include <assert.h>
 #include <string.h>
+
+enum { ONE_PIECE_BYTES = 2048 };
 
 void half_begin(struct half *h, struct input *input)
 {
@@ -56,34 +58,52 @@ void half_seal(struct half *h, const struct slice *trailers)
 		h->batches++;
 }
 
+/* A part of the batch, but for the bytes of it that were written already. */
+static void part_add(struct iovec *parts, int *count, size_t *written, const char *at, size_t len)
+{
+	if (*written >= len) {
+		*written -= len;
+		return;
+	}
+	parts[(*count)++] = (struct iovec){ (char *)at + *written, len - *written };
+	*written = 0;
+}
+
 /* The parts of the batch from byte `written` on. */
 static int half_parts(const struct half *h, struct iovec parts[5])
 {
-	const struct slice all[5] = {
-		{ h->head.data, h->head.len },
-		{ h->chunk_line, h->chunk_line_len },
-		h->data,
-		{ "\r\n", h->chunk_line_len ? 2 : 0 },
-		{ h->tail.data, h->tail.len },
-	};
-	size_t skip = h->written;
+	size_t written = h->written;
 	int count = 0;
-	for (int i = 0; i < 5; i++) {
-		size_t here = MIN(skip, all[i].len);
-		skip -= here;
-		if (here == all[i].len)
-			continue;
-		parts[count++] = (struct iovec){ (char *)all[i].at + here, all[i].len - here };
-	}
+	part_add(parts, &count, &written, h->head.data, h->head.len);
+	part_add(parts, &count, &written, h->chunk_line, h->chunk_line_len);
+	part_add(parts, &count, &written, h->data.at, h->data.len);
+	part_add(parts, &count, &written, "\r\n", h->chunk_line_len ? 2 : 0);
+	part_add(parts, &count, &written, h->tail.data, h->tail.len);
 	return count;
+}
+
+/* Several parts become one, in piece. Copying what is small takes less time than the kernel needs to gather it. */
+static int half_join(char *piece, struct iovec *parts, int count)
+{
+	char *end = piece;
+	for (int i = 0; i < count; i++) {
+		memcpy(end, parts[i].iov_base, parts[i].iov_len);
+		end += parts[i].iov_len;
+	}
+	parts[0] = (struct iovec){ piece, (size_t)(end - piece) };
+	return 1;
 }
 
 enum io_result half_flush(struct half *h, struct stream *to)
 {
 	struct iovec parts[5];
+	char piece[ONE_PIECE_BYTES];
 	while (half_pending(h)) {
 		size_t written;
-		enum io_result r = stream_write(to, parts, half_parts(h, parts), &written);
+		int count = half_parts(h, parts);
+		if (count > 1 && h->total - h->written <= sizeof piece)
+			count = half_join(piece, parts, count);
+		enum io_result r = stream_write(to, parts, count, &written);
 		h->written += written;
 		if (r != IO_OK)
 			return r;

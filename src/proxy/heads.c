@@ -123,7 +123,7 @@ static bool has_value(const struct http_head *head, enum http_name id)
 
 static struct slice host_of(const struct upstream *u)
 {
-	return strncmp(u->text, "unix:", 5) == 0 ? SLICE("localhost") : slice_of(u->text);
+	return u->address->is_unix ? SLICE("localhost") : slice_of(u->text);
 }
 
 /* RFC 7239 6: an IPv6 address stands in brackets and quotes; who has no address is unknown. A host that holds what a quoted

@@ -69,7 +69,7 @@ def system_calls(pid, port, connections):
     wrk.wait()
     calls = {name: int(count) for count, name in re.findall(r"^\s*[\d.]+\s+[\d.]+\s+\d+\s+(\d+)(?:\s+\d+)?\s+([a-z]\w+)$", text, re.M)
              if name != "total"}
-    answered = calls.get("sendmsg", 0) / 2
+    answered = (calls.get("sendmsg", 0) + calls.get("sendto", 0)) / 2
     return {name: count / answered for name, count in calls.items()} if answered > 100 else None
 
 
