@@ -17,7 +17,7 @@ jobs=$(nproc 2>/dev/null || echo 2)
 fuzz_inputs=${FUZZ_INPUTS:-200000} # for each fuzzer
 export CLICOLOR=0 PYTHONDONTWRITEBYTECODE=1
 
-packages="gcc libc6-dev cmake ninja-build pkg-config git libevent-dev libyaml-dev libjansson-dev libcurl4-openssl-dev zlib1g-dev openssl mount e2fsprogs prometheus libcmocka-dev libncurses-dev clang-14 clang-format-14 clang-tidy-14
+packages="gcc libc6-dev cmake ninja-build pkg-config git libevent-dev libyaml-dev libjansson-dev libdw-dev libcurl4-openssl-dev zlib1g-dev openssl mount e2fsprogs prometheus libcmocka-dev libncurses-dev clang-14 clang-format-14 clang-tidy-14
 libclang-rt-14-dev llvm-14 valgrind curl wrk nginx haproxy util-linux libcap2-bin runc debootstrap dpkg-dev lintian mandoc man-db diffutils findutils python3 python3-pytest python3-httpx python3-yaml
 python3-fastapi python3-uvicorn python3-gunicorn gunicorn python3-hypercorn python3-daphne python3-waitress python3-werkzeug python3-httptools python3-h11 python3-uvloop
 python3-gevent python3-django uwsgi-core uwsgi-plugin-python3 python3-jsonschema python3-pyte python3-selenium chromium chromium-driver"
@@ -38,6 +38,7 @@ functional-asan  no   the core of the functional tests passes under AddressSanit
 soak             no   a minute of every kind of client at once, under reloads, upgrades and kills, in the AddressSanitizer build
 tsan             no   the unit tests pass under ThreadSanitizer
 pystack          no   stacks of real interpreters are read rightly
+native           no   C functions stand rightly between the Python ones, in a build with libdw
 fuzz             no   fuzzers find nothing in a fixed number of inputs
 valgrind         no   nothing is lost when clients leave at each byte (a few thousand of them here)
 tidy             no   clang-tidy-14 has nothing to say
@@ -191,6 +192,13 @@ stage_pystack() {
 	set -- tests/pystack/test_*.py
 	[ -e "$1" ] || skip "tests/pystack has no tests yet"
 	build_into build >/dev/null && pytest_twice pystack tests/pystack
+}
+
+# C functions between the Python ones are an option of their own (libdw): only the reader is built with it.
+stage_native() {
+	cmake -S . -B build-native -G Ninja -DSLOWPROXY_NATIVE=ON && cmake --build build-native -j "$jobs" --target pystack_tool pystack_test &&
+		build-native/pystack_test &&
+		PYSTACK_TOOL=$top/build-native/tests/pystack/pystack_tool pytest_twice native tests/pystack/test_native.py
 }
 
 stage_fuzz() {

@@ -70,10 +70,12 @@ struct py_wait {
 	uint64_t holder; /* whom it waits for, by tid; 0: cannot be told */
 };
 
-/* A C function above the innermost Python function; its texts live as long as the process is open. */
+/* A C function, where it stands among the Python functions; its texts live as long as the process is open. */
 struct py_native {
 	const char *function; /* "<native>": its library names none there */
 	const char *library;  /* "libc.so.6" */
+	uint32_t
+		depth; /* how many of the thread's frames lie above it: 0, it was called by the innermost one */
 };
 
 struct py_thread {
@@ -87,7 +89,7 @@ struct py_thread {
 	bool runs_event_loop;          /* an asyncio loop is running on its stack */
 	const struct py_frame *frames; /* leaf first */
 	size_t frame_count;
-	const struct py_native *natives; /* leaf first, above the frames; only when asked for */
+	const struct py_native *natives; /* leaf first; only when asked for */
 	size_t native_count;
 };
 

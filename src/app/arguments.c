@@ -31,7 +31,7 @@ const struct flag_row flag_rows[FLAG_COUNT] = {
 	[FLAG_SUBPROCESSES] = { "subprocesses", 's', NULL, ALL,
 		"also its children and theirs, those that are born meanwhile, too" },
 	[FLAG_NATIVE] = { "native", 'n', NULL, ALL,
-		"the C functions above the innermost Python function, too; implies --blocking" },
+		"the C functions between the Python ones, too; implies --blocking" },
 	[FLAG_LOCALS] = { "locals", 'l', NULL, TOOL_DUMP,
 		"the variables of each frame, too: simple values, and the type of all others" },
 	[FLAG_FUNCTION] = { "function", 'F', NULL, TOOL_RECORD,

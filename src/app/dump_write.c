@@ -163,9 +163,22 @@ static enum paint state_paint(const struct py_thread *t)
 							    : WAITS;
 }
 
+static void text_native(struct ink *ink, const struct py_native *n)
+{
+	buf_add_str(ink->out, "    ");
+	put(ink, PLAIN, n->function);
+	if (n->library[0] != '\0') {
+		buf_add_str(ink->out, " (");
+		put(ink, PLACE, n->library);
+		buf_add_char(ink->out, ')');
+	}
+	buf_add_char(ink->out, '\n');
+}
+
 static void text_thread(struct ink *ink, const struct dumped *d, const struct py_thread *t)
 {
 	char head[48];
+	size_t shown = 0;
 	snprintf(head, sizeof head, "Thread %llu", (unsigned long long)t->tid);
 	buf_add_char(ink->out, '\n');
 	put(ink, HEAD, head);
@@ -176,16 +189,11 @@ static void text_thread(struct ink *ink, const struct dumped *d, const struct py
 	put(ink, HEAD, t->name);
 	buf_printf(ink->out, "\"%s\n", t->runs_event_loop ? " runs an event loop" : "");
 	for (size_t i = 0; i < t->native_count; i++) {
-		buf_add_str(ink->out, "    ");
-		put(ink, PLAIN, t->natives[i].function);
-		if (t->natives[i].library[0] != '\0') {
-			buf_add_str(ink->out, " (");
-			put(ink, PLACE, t->natives[i].library);
-			buf_add_char(ink->out, ')');
-		}
-		buf_add_char(ink->out, '\n');
+		text_frames(ink, d, t->frames + shown, t->natives[i].depth - shown);
+		shown = t->natives[i].depth;
+		text_native(ink, &t->natives[i]);
 	}
-	text_frames(ink, d, t->frames, t->frame_count);
+	text_frames(ink, d, t->frames + shown, t->frame_count - shown);
 }
 
 /* Who has to be done before this task goes on. Tasks are in no order of awaiting, so all are asked. */
@@ -349,6 +357,8 @@ static void json_natives(struct json *j, const struct py_native *natives, size_t
 		json_str(j, natives[i].function);
 		json_key(j, "library");
 		json_str(j, natives[i].library);
+		json_key(j, "depth");
+		json_u64(j, natives[i].depth);
 		json_end(j);
 	}
 	json_end(j);

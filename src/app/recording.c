@@ -110,7 +110,7 @@ static uint32_t *stack_room(struct recording *r, size_t depth)
 	return r->stack;
 }
 
-/* Of a process the leaf comes first, in a profile the root. */
+/* Of a process the leaf comes first, in a profile the root; C functions stand between. */
 static uint32_t stack_of(struct recording *r, const struct py_frame *frames, size_t count,
 	const struct py_native *natives, size_t native_count)
 {
@@ -118,11 +118,15 @@ static uint32_t stack_of(struct recording *r, const struct py_frame *frames, siz
 	uint32_t *stack = stack_room(r, below + count + native_count);
 	if (below != 0)
 		stack[0] = r->root;
-	for (size_t i = 0; i < count; i++)
-		stack[below + count - 1 - i] = frame_of(r, &frames[i]);
-	for (size_t i = 0; i < native_count; i++)
-		stack[below + count + native_count - 1 - i] =
-			profile_add_frame(r->profile, natives[i].function, natives[i].library, 0);
+	uint32_t *at = stack + below + count + native_count;
+	for (size_t i = 0, k = 0; i < count || k < native_count;) {
+		if (k < native_count && natives[k].depth <= i) {
+			*--at = profile_add_frame(r->profile, natives[k].function, natives[k].library, 0);
+			k++;
+		} else {
+			*--at = frame_of(r, &frames[i++]);
+		}
+	}
 	return profile_add_stack(r->profile, stack, (uint32_t)(below + count + native_count));
 }
 

@@ -66,7 +66,8 @@ static void decode_interpreter_frame(
 	out->previous = word_at(bytes, l->frame_previous);
 	out->ip = word_at(bytes, l->frame_ip);
 	out->owner = bytes[l->frame_owner];
-	out->function = l->call == CALL_UNPROVEN || called_from_c(l, bytes)
+	out->from_c = called_from_c(l, bytes);
+	out->function = l->call == CALL_UNPROVEN || out->from_c
 				? 0
 				: word_at(bytes, l->frame_function) & ~l->ref_tags;
 	out->stack_end = stack_end(l, addr, bytes);
@@ -338,6 +339,8 @@ static uint64_t step(struct walk *w, uint64_t addr)
 		/* It proves nothing itself: the frame it called was the first of its thread, or it was not. */
 		w->root_proven = root_proven;
 		w->callee = w->generator = 0;
+		if (w->t->raw_count > 0)
+			w->t->raw[w->t->raw_count - 1].from_c = true;
 		return words.previous;
 	}
 	size_t region = (size_t)(r - w->t->regions);
@@ -349,6 +352,7 @@ static uint64_t step(struct walk *w, uint64_t addr)
 		return words.previous;
 	}
 	raw.addr = addr;
+	raw.from_c = words.from_c;
 	if (raw.code->trampoline)
 		w->callee = w->generator = 0;
 	else

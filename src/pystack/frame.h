@@ -25,6 +25,7 @@ struct frame_words {
 	uint64_t stack_end; /* just past the last value of its stack, when that was saved; 0 unknown */
 	int32_t copy; /* which copy of the instructions it runs: each thread may have its own; 0 the first */
 	uint8_t owner;
+	bool from_c;    /* a run of the interpreter begins with it: C called it, and no shim says so */
 	bool counted;   /* ip is bytes from the first instruction, not an address */
 	bool executing; /* it is not known to stand still */
 };
@@ -34,6 +35,7 @@ struct raw_frame {
 	const struct code *code;
 	int32_t unit;
 	enum py_frame_kind kind;
+	bool from_c;   /* C called it */
 	uint64_t addr; /* where the frame lies */
 };
 

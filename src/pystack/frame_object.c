@@ -18,6 +18,7 @@ void frame_decode_object(
 		.previous = word_at(bytes, l->frame_previous),
 		.ip = (uint64_t)(last < 0 ? NOT_STARTED : (int64_t)last * l->lasti_bytes),
 		.owner = word_at(bytes, l->frame_generator) != 0 ? l->owner_generator : 0,
+		.from_c = true,
 		.counted = true,
 		.executing = (int8_t)bytes[l->frame_state] == l->gen_running,
 	};

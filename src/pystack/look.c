@@ -420,10 +420,22 @@ static bool code_is_stale(struct py_process *p)
 	return true;
 }
 
+static struct native_runs runs_of(const struct thread *t)
+{
+	struct native_runs runs = { .count = 0 };
+	if (t->raw_count > FRAMES_MAX)
+		return runs; /* its middle is not shown */
+	for (size_t i = 0; i < t->raw_count && runs.count < NATIVE_RUNS_MAX; i++) {
+		if (t->raw[i].from_c)
+			runs.ends[runs.count++] = (uint32_t)i + 1;
+	}
+	return runs;
+}
+
 /* The C functions of the threads that stand; one that does not has none. */
 static void show_natives(struct py_process *p, const struct py_sample *s)
 {
-	size_t room = s->thread_count * NATIVE_FRAMES_MAX, used = 0;
+	size_t room = s->thread_count * NATIVE_FRAMES_MAX, used = 0, at = 0;
 	if (p->native == NULL && (p->native = native_new(p->pid)) == NULL)
 		return;
 	if (p->native_capacity < room) {
@@ -433,9 +445,12 @@ static void show_natives(struct py_process *p, const struct py_sample *s)
 	for (size_t i = 0; i < s->thread_count; i++) {
 		struct py_thread *t = &p->out_threads[i];
 		t->natives = p->natives + used;
+		while (p->threads.all[at]->frames != t->frames) /* those beyond max_threads are not shown */
+			at++;
+		struct native_runs runs = runs_of(p->threads.all[at]);
 		if (stops_stand(&p->stops, (pid_t)t->tid))
-			t->native_count =
-				native_stack(p->native, (pid_t)t->tid, p->natives + used, NATIVE_FRAMES_MAX);
+			t->native_count = native_stack(
+				p->native, (pid_t)t->tid, &runs, p->natives + used, NATIVE_FRAMES_MAX);
 		used += t->native_count;
 	}
 }

@@ -1,8 +1,15 @@
-/* native.c - the C functions that a thread runs above its innermost Python function, through elfutils' libdw.
+/* native.c - the C functions of a thread, between its Python functions, through elfutils' libdw.
  *
- *   clock_nanosleep (libc.so.6)          taken
- *   time_sleep                           taken
- *   _PyEval_EvalFrameDefault             the interpreter runs Python here: what is below, the Python stack tells
+ *   clock_nanosleep (libc.so.6)     taken
+ *   time_sleep                      taken
+ *   _PyEval_EvalFrameDefault        a run of the interpreter: in its place stand the Python functions that it runs
+ *   _PyObject_Vectorcall            taken, below those
+ *   list_sort                       taken
+ *   _PyEval_EvalFrameDefault        the run before
+ *   ...
+ *
+ * Python's frames tell which of them C called: so many runs there must be. Where it is another number, only what lies above the
+ * innermost Python function is sure, and shown.
  */
 #include "native.h"
 
@@ -20,7 +27,7 @@
 static const uint64_t report_every_ns = NS_PER_S; /* for libraries that were loaded meanwhile */
 
 /* Functions of the interpreter that run Python code; a name may go on (".cold", ".lto_priv.0"). */
-static const char *const runs_python[] = { "_PyEval_EvalFrame", "PyEval_EvalFrame", "_TAIL_CALL_" };
+static const char *const runs_python[] = { "_PyEval_EvalFrameDefault", "_TAIL_CALL_" };
 
 struct native {
 	Dwfl *dwfl;
@@ -33,7 +40,11 @@ struct walk {
 	struct native *native;
 	struct py_native *out;
 	size_t count, max;
-	bool met; /* the interpreter */
+	const struct native_runs *runs;
+	size_t met;    /* runs of the interpreter */
+	size_t sure;   /* how many of out lie above the last one of these */
+	size_t on_top; /* and above the first */
+	bool too_many; /* more runs than Python knows of */
 };
 
 static const Dwfl_Callbacks callbacks = {
@@ -115,9 +126,12 @@ static int on_frame(Dwfl_Frame *frame, void *arg)
 	pc -= activation ? 0 : 1;
 	Dwfl_Module *module = dwfl_addrmodule(w->native->dwfl, pc);
 	const char *name = module != NULL ? function_at(module, pc) : NULL;
-	w->met = name != NULL && is_interpreter(name);
-	if (w->met)
-		return DWARF_CB_ABORT;
+	if (name != NULL && is_interpreter(name)) {
+		w->too_many = w->met == w->runs->count;
+		w->on_top = w->met == 0 ? w->count : w->on_top;
+		w->sure = w->count;
+		return w->too_many ? DWARF_CB_ABORT : (w->met++, DWARF_CB_OK);
+	}
 	const char *path =
 		module != NULL ? dwfl_module_info(module, NULL, NULL, NULL, NULL, NULL, NULL, NULL) : NULL;
 	path = path != NULL ? path : "";
@@ -125,22 +139,26 @@ static int on_frame(Dwfl_Frame *frame, void *arg)
 	w->out[w->count++] = (struct py_native){
 		keep(w->native, name != NULL ? name : "<native>"),
 		keep(w->native, slash != NULL ? slash + 1 : path),
+		w->met > 0 ? w->runs->ends[w->met - 1] : 0,
 	};
 	return DWARF_CB_OK;
 }
 
-size_t native_stack(struct native *n, pid_t tid, struct py_native *out, size_t max)
+size_t native_stack(
+	struct native *n, pid_t tid, const struct native_runs *runs, struct py_native *out, size_t max)
 {
-	struct walk w = { .native = n, .out = out, .max = max };
+	struct walk w = { .native = n, .out = out, .max = max, .runs = runs };
 	if (clock_now_ns() - n->reported_ns > report_every_ns)
 		(void)report(n);
-	(void)dwfl_getthread_frames(n->dwfl, tid, on_frame, &w);
+	bool to_the_root = dwfl_getthread_frames(n->dwfl, tid, on_frame, &w) == 0;
 	/* Where Python begins is not known: so neither is which of these run above it. */
-	if (!w.met && w.count > 0) {
-		out[0] = (struct py_native){ "<native>", "" };
-		w.count = 1;
+	if (w.met == 0 && w.count > 0) {
+		out[0] = (struct py_native){ "<native>", "", 0 };
+		return 1;
 	}
-	return w.count;
+	if (w.too_many || (to_the_root && w.met != runs->count))
+		return w.on_top;
+	return to_the_root ? w.count : w.sure;
 }
 
 bool py_native_built(void)
@@ -161,10 +179,12 @@ void native_free(struct native *n)
 	(void)n;
 }
 
-size_t native_stack(struct native *n, pid_t tid, struct py_native *out, size_t max)
+size_t native_stack(
+	struct native *n, pid_t tid, const struct native_runs *runs, struct py_native *out, size_t max)
 {
 	(void)n;
 	(void)tid;
+	(void)runs;
 	(void)out;
 	(void)max;
 	return 0;

@@ -69,7 +69,7 @@ def test_who_awaits_whom(awaits):
 
 
 def test_native_frames(folder):
-    """-n shows the C functions above the innermost Python function, by library; a build without libdw says so."""
+    """-n shows the C functions between the Python ones, by library; a build without libdw says so."""
     process = Process("sleeper", [PYTHON, "-c", "import time\nprint('ready', flush=True)\ntime.sleep(60)"], folder)
     until(lambda: "ready" in process.output(), "it to sleep")
     run = dump(process.pid, "-n")
@@ -77,7 +77,7 @@ def test_native_frames(folder):
         assert run.returncode == 2
         pytest.skip("SKIPPED: this build has no libdw (-DSLOWPROXY_NATIVE=ON)")
     frames = [line.strip() for line in run.stdout.splitlines() if line.startswith("    ")]
-    assert run.returncode == 0 and "nanosleep (libc.so.6)" in frames[0] and frames[-1] == "<module> (<string>:3)", run.stdout + run.stderr
+    assert run.returncode == 0 and "nanosleep (libc.so.6)" in frames[0] and "<module> (<string>:3)" in frames, run.stdout + run.stderr
     assert not any("_PyEval" in frame for frame in frames)
     thread = json.loads(dump(process.pid, "-n", "-j").stdout)["threads"][0]
     assert thread["native_frames"][0]["library"] == "libc.so.6" and len(thread["frames"]) == 1

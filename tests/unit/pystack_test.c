@@ -25,7 +25,7 @@
 #define TAPES TEST_DATA "/pystack/tapes/"
 
 static const char *const tapes[] = { "3.11.2", "3.11.7", "3.8.18", "3.9.18", "3.10.13", "3.12.1", "3.13.0",
-	"3.14.10", "3.15.2", "3.13.5t" };
+	"3.14.10", "3.15.2", "3.13.5t", "3.13.5-musl" };
 static const struct py_wants everything = { .states = true, .tasks = true };
 
 static void load(const char *name, const char *ending, struct buf *out)
@@ -97,7 +97,8 @@ static void tape_replays(void **state)
 	load(name, "txt", &expected);
 	struct py_process *p = open_tape(&tape, FAULT_NONE, 0, 0);
 	assert_non_null(p);
-	assert_string_equal(py_process_version(p), name);
+	assert_int_equal(strlen(py_process_version(p)), strcspn(name, "-")); /* "-musl": another libc */
+	assert_memory_equal(py_process_version(p), name, strcspn(name, "-"));
 	for (unsigned i = 0; i < 3; i++) {
 		assert_int_equal(py_process_sample(p, &everything, &s), PY_OK);
 		buf_reset(&text);
@@ -490,6 +491,7 @@ int main(void)
 		cmocka_unit_test(own_offsets),
 		cmocka_unit_test(marks_need_file_and_function),
 		ON_TAPES(tape_replays),
+		ON_TAPE(tape_replays, 10),
 		ON_TAPES(second_look_is_one_read),
 		ON_TAPES(limits_hold),
 		ON_TAPES(any_read_may_fail),
