@@ -46,6 +46,7 @@ struct profile_lane {
 	uint64_t id; /* native thread id, or the task's address */
 	const char *name;
 	uint32_t process; /* its pid; 0: not told (profile_add_lane sets none) */
+	bool culprit; /* another's stacks, while they held up what the profile is of (profile_add_lane says no) */
 };
 
 /* Whom a thread or task worked for when it was looked at. */
@@ -123,6 +124,12 @@ struct profile_part {
 };
 
 /* How a profile is to be shown. Everything is lent, and may be left zero. */
+/* What was going on from then to then: the bands above the timeline. */
+struct profile_stretch {
+	const char *band, *name;
+	uint64_t from_ns, to_ns; /* CLOCK_MONOTONIC */
+};
+
 struct profile_view {
 	const char *title;
 	const char *summary; /* one sentence under the title */
@@ -130,6 +137,8 @@ struct profile_view {
 	size_t fact_count;
 	const struct profile_part *parts; /* a bar under the facts */
 	size_t part_count;
+	const struct profile_stretch *stretches; /* of each band in time order */
+	size_t stretch_count;
 	const struct profile_frame *line; /* the frame to point at */
 	uint64_t begin_ns,
 		end_ns;     /* CLOCK_MONOTONIC: the axis of time; 0: from the first sample to the last */

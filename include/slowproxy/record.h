@@ -36,6 +36,12 @@ struct timeline {
 enum phase { PHASE_UPLOAD, PHASE_QUEUE, PHASE_CONNECT, PHASE_APP, PHASE_DOWNLOAD, PHASE_COUNT };
 extern const char *const phase_names[PHASE_COUNT]; /* "upload", "queue", "connect", "app", "download" */
 
+/* From mark to mark, in time order: what the exchange was in. Their number; fewer than MARK_COUNT. */
+struct stretch {
+	enum phase phase;
+	uint64_t from_ns, to_ns;
+};
+size_t timeline_stretches(const struct timeline *t, struct stretch out[MARK_COUNT]);
 /* false: the phase never happened. */
 bool timeline_phase_ns(const struct timeline *t, enum phase phase, uint64_t *ns);
 /* Time between two marks; false when either never happened. */

@@ -121,6 +121,7 @@ static void add_stacks_and_lanes(struct json *j, const struct profile *p)
 		json_begin(j, '[');
 		json_str(j, profile_lane_kind_names[p->lanes[i].kind]);
 		json_str(j, p->lanes[i].name);
+		json_u64(j, p->lanes[i].culprit);
 		json_end(j);
 	}
 	json_end(j);
@@ -175,6 +176,22 @@ static void add_samples(struct json *j, const struct profile *p, const struct pr
 	map_clear(&calls);
 }
 
+static void add_stretches(struct json *j, const struct profile_view *view)
+{
+	json_key(j, "stretches");
+	json_begin(j, '[');
+	for (size_t i = 0; i < view->stretch_count; i++) {
+		const struct profile_stretch *s = &view->stretches[i];
+		json_begin(j, '[');
+		json_str(j, s->band);
+		json_str(j, s->name);
+		json_i64(j, us_since(s->from_ns, view->begin_ns));
+		json_i64(j, us_since(s->to_ns, view->begin_ns));
+		json_end(j);
+	}
+	json_end(j);
+}
+
 static void add_line(struct json *j, const struct profile *p, const struct profile_view *view)
 {
 	json_key(j, "line");
@@ -222,6 +239,7 @@ void profile_write_html(const struct profile *p, const struct profile_view *view
 	add_frames(&j, p);
 	add_stacks_and_lanes(&j, p);
 	add_samples(&j, p, view);
+	add_stretches(&j, view);
 	add_line(&j, p, view);
 	json_end(&j);
 

@@ -90,23 +90,31 @@ static enum phase phase_ending_at(const struct timeline *t, enum mark mark)
 	return phase_before[mark];
 }
 
-bool timeline_phase_ns(const struct timeline *t, enum phase phase, uint64_t *ns)
+size_t timeline_stretches(const struct timeline *t, struct stretch out[MARK_COUNT])
 {
-	bool happened = false;
-	uint64_t sum = 0;
+	size_t count = 0;
 	enum mark last = MARK_BEGIN;
-
 	for (enum mark mark = MARK_REQUEST_HEAD; mark < MARK_COUNT; mark++) {
 		if (t->at[mark] == 0 || t->at[mark] < t->at[last])
 			continue; /* never, or out of the natural order: an answer before the request was sent whole */
-		enum phase here = mark == MARK_END ? phase_after(t, last) : phase_ending_at(t, mark);
-		if (here == phase) {
-			sum += t->at[mark] - t->at[last];
-			happened = true;
-		}
+		enum phase phase = mark == MARK_END ? phase_after(t, last) : phase_ending_at(t, mark);
+		out[count++] = (struct stretch){ phase, t->at[last], t->at[mark] };
 		last = mark;
 	}
-	*ns = sum;
+	return count;
+}
+
+bool timeline_phase_ns(const struct timeline *t, enum phase phase, uint64_t *ns)
+{
+	struct stretch all[MARK_COUNT];
+	bool happened = false;
+	*ns = 0;
+	for (size_t i = 0, count = timeline_stretches(t, all); i < count; i++) {
+		if (all[i].phase != phase)
+			continue;
+		*ns += all[i].to_ns - all[i].from_ns;
+		happened = true;
+	}
 	return happened;
 }
 

@@ -8,6 +8,7 @@
 #include <slowproxy/base/clock.h>
 
 #include "lines.h"
+#include "story.h"
 
 enum { FACTS_MAX = 24 };
 
@@ -103,11 +104,62 @@ static size_t parts_of(const struct record *r, struct profile_part parts[PHASE_C
 	return count;
 }
 
+/* --- the bands above the timeline: where the proxy had the request, and what it was doing at each look --- */
+
+static const char *const doing_words[DOING_COUNT] = {
+	[DOING_UNKNOWN] = "unknown",
+	[DOING_CPU] = "computing",
+	[DOING_BLOCKING] = "blocking call",
+	[DOING_AWAIT] = "awaiting",
+	[DOING_BLOCKED_BY] = "held up",
+	[DOING_QUEUED] = "queued",
+	[DOING_GIL_WAIT] = "waiting for the GIL",
+	[DOING_GC] = "collecting garbage",
+};
+
+struct stretches {
+	struct profile_stretch *all; /* owned */
+	size_t count, capacity;
+};
+
+/* What goes on is made longer. */
+static void add_stretch(
+	struct stretches *s, const char *band, const char *name, uint64_t from_ns, uint64_t to_ns)
+{
+	struct profile_stretch *last = s->count != 0 ? &s->all[s->count - 1] : NULL;
+	if (to_ns <= from_ns)
+		return;
+	if (last != NULL && last->band == band && last->name == name && last->to_ns + NS_PER_US >= from_ns) {
+		last->to_ns = to_ns;
+		return;
+	}
+	s->all = array_grow(s->all, &s->capacity, s->count, sizeof *s->all);
+	s->all[s->count++] = (struct profile_stretch){ band, name, from_ns, to_ns };
+}
+
+static void add_stretches(struct stretches *s, const struct record *r)
+{
+	static const char proxy[] = "proxy", request[] = "request";
+	struct stretch phases[MARK_COUNT];
+	struct story story;
+	for (size_t i = 0, count = timeline_stretches(&r->timeline, phases); i < count; i++)
+		add_stretch(s, proxy, phase_names[phases[i].phase], phases[i].from_ns, phases[i].to_ns);
+	story_of(r, &story);
+	uint64_t queued_ns = r->capture.queued_until_ns,
+		 first = story.count != 0 ? story.looks[0].from_ns : 0;
+	add_stretch(s, request, doing_words[DOING_QUEUED], r->capture.from_ns, MIN(queued_ns, first));
+	for (size_t i = 0; i < story.count; i++)
+		add_stretch(s, request, doing_words[story.looks[i].doing], story.looks[i].from_ns,
+			story.looks[i].to_ns);
+	story_clear(&story);
+}
+
 void page_write(const struct config *c, const struct record *r, const struct digest *d,
 	const struct profile *p, const char *profile_id, struct buf *out)
 {
 	struct facts facts = { .count = 0 };
 	struct profile_part parts[PHASE_COUNT];
+	struct stretches stretches = { 0 };
 	struct buf title = { 0 }, summary = { 0 };
 
 	buf_printf(&title, "%s %s", r->method, r->path);
@@ -115,6 +167,7 @@ void page_write(const struct config *c, const struct record *r, const struct dig
 	add_request_facts(&facts, r, d);
 	add_worker_facts(&facts, c, r, d);
 	add_fact(&facts, "Profile", "%s", profile_id);
+	add_stretches(&stretches, r);
 	struct profile_view view = {
 		.title = title.data,
 		.summary = summary.data,
@@ -122,6 +175,8 @@ void page_write(const struct config *c, const struct record *r, const struct dig
 		.fact_count = facts.count,
 		.parts = parts,
 		.part_count = parts_of(r, parts),
+		.stretches = stretches.all,
+		.stretch_count = stretches.count,
 		.line = d->frame,
 		.begin_ns = r->timeline.at[MARK_BEGIN],
 		.end_ns = r->timeline.at[MARK_END],
@@ -129,6 +184,7 @@ void page_write(const struct config *c, const struct record *r, const struct dig
 	profile_write_html(p, &view, out);
 	for (size_t i = 0; i < facts.count; i++)
 		free((void *)facts.items[i].value);
+	free(stretches.all);
 	buf_clear(&title);
 	buf_clear(&summary);
 }

@@ -7,6 +7,7 @@
 #include "shown.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include <slowproxy/base/buf.h>
 #include <slowproxy/base/map.h>
@@ -43,19 +44,29 @@ static const struct capture_other *other_find(const struct record *r, uint64_t s
 	return NULL;
 }
 
+/* "GET /items/42 (route /items/{id}, request 7f...)" */
+static void add_other(struct buf *out, const struct capture_other *other)
+{
+	buf_printf(out, "%s %s (", other->method, other->path);
+	if (other->route[0] != '\0' && strcmp(other->route, other->path) != 0)
+		buf_printf(out, "route %s, ", other->route);
+	buf_printf(out, "request %.64s)", other->request_id);
+}
+
 static uint32_t holder_lane_add(struct shown *s, const struct profile_sample *h)
 {
 	const struct capture_other *other = h->span != 0 ? other_find(s->record, h->span) : NULL;
 	struct buf name = { 0 };
 	buf_add_str(&name, "HELD THE LOOP: ");
 	if (other != NULL)
-		buf_printf(&name, "%s %s (request %.64s)", other->method, other->path, other->request_id);
+		add_other(&name, other);
 	else
 		buf_add_str(&name, h->span != 0                       ? "another request"
 				   : h->serves == PROFILE_SERVES_TASK ? "a task of no request"
 								      : "other work");
 	uint32_t lane = profile_add_lane(
 		s->to, PROFILE_LANE_LOOP, holder_lane ^ (h->span != 0 ? h->span : h->serves), name.data);
+	s->to->lanes[lane].culprit = true;
 	buf_clear(&name);
 	return lane;
 }
@@ -66,9 +77,12 @@ static uint32_t gil_lane_add(struct shown *s, const struct profile_sample *h)
 	const struct capture_other *other = h->span != 0 ? other_find(s->record, h->span) : NULL;
 	struct buf name = { 0 };
 	buf_printf(&name, "HAD THE GIL: %s", lane->name);
-	if (other != NULL)
-		buf_printf(&name, ", %s %s (request %.64s)", other->method, other->path, other->request_id);
+	if (other != NULL) {
+		buf_add_str(&name, ", ");
+		add_other(&name, other);
+	}
 	uint32_t copy = profile_add_lane(s->to, lane->kind, holder_lane ^ h->span ^ lane->id, name.data);
+	s->to->lanes[copy].culprit = true;
 	buf_clear(&name);
 	return copy;
 }

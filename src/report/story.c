@@ -353,9 +353,12 @@ static void weigh(const struct profile *p, const struct capture_result *c, struc
 		}
 		uint64_t after =
 			i + 1 < s->count ? (p->looks[i + 1].at_ns - at + 1) / 2 : MAX(c->until_ns, at) - at;
-		uint64_t weight =
-			seen_part(s, before, i == 0 ? arming + hole : hole) + seen_part(s, after, hole);
+		before = seen_part(s, before, i == 0 ? arming + hole : hole);
+		after = seen_part(s, after, hole);
+		uint64_t weight = before + after;
 		s->looks[i].weight_ns = weight;
+		s->looks[i].from_ns = at - before;
+		s->looks[i].to_ns = at + after;
 		s->ns[s->looks[i].doing] += weight;
 		s->unsure_ns += s->looks[i].unsure ? weight : 0;
 	}

@@ -215,6 +215,47 @@ def test_dragging_chooses_a_stretch_of_time(open_page):
     assert page.box("load_rows") is None
 
 
+def test_the_timeline_begins_with_what_the_request_was_in(open_page):
+    """Above the stacks stand the proxy's phases and what the request was doing, in their places of time; a click on one shows only that."""
+    page = open_page("victim")
+    page.press("t")
+    page.wait(lambda: page.box("proxy: app"))
+    queued, awaiting, held = (page.box(name) for name in ("queued", "awaiting", "held up"))
+    assert queued["x"] < awaiting["x"] < held["x"] and queued["y"] == awaiting["y"] == held["y"] > page.box("proxy: app")["y"]
+    assert held["y"] < page.box("item")["y"]
+    stack = page.box("wait_for_lock")  # of whoever held it up: at the same time
+    assert abs(stack["x"] - held["x"]) < 3 and abs(stack["w"] - held["w"]) < 3
+    page.pointer_at("held up").perform()
+    assert "500 ms · 32.6% of the request" in page.wait(lambda: page.text("tip"))
+    page.click("held up")
+    page.wait(lambda: page.box("held up")["w"] > 1000)
+
+
+def test_culprits_are_marked(open_page):
+    """The stacks of another request that held this one up have another colour, in both views, and the lane says whose they are."""
+    page = open_page("victim")
+    page.button("[data-kind=all]")
+    page.wait(lambda: page.box("HELD THE LOOP: GET /reports/7 (route /reports/{id}"))
+    assert page.box("wait_for_lock")["culprit"] and not page.box("item")["culprit"]
+    assert "held up by another 500 ms" in page.text("states")
+    page.pointer_at("wait_for_lock").perform()
+    assert "another's work" in page.wait(lambda: page.text("tip"))
+    page.press("t")
+    page.wait(lambda: page.box("queued"))
+    assert page.box("wait_for_lock")["culprit"] and not page.box("item")["culprit"]
+
+
+def test_bottom_up(open_page):
+    """Bottom up, what ran stands first, and above it who called it."""
+    page = open_page("request")
+    deep = page.box("wait_for_lock")["depth"]
+    page.press("b")
+    page.wait(lambda: page.box("wait_for_lock")["depth"] < deep)
+    assert page.box("wait_for_lock")["depth"] == 1 and page.box("render pdf.py:88")["depth"] == 2
+    page.press("b")
+    page.wait(lambda: page.box("wait_for_lock")["depth"] == deep)
+
+
 def test_a_line_of_the_table_is_searched_by_a_click(open_page):
     page = open_page("request")
     first = page.browser.find_element(By.CSS_SELECTOR, "#lines tr").text.split()

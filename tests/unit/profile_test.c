@@ -192,6 +192,37 @@ static struct profile *profile_of_a_request(void)
 	return p;
 }
 
+/* A request that another one holds up for half a second. */
+static struct profile *profile_of_a_victim(void)
+{
+	static const struct profile_frame own[] = { { "item", "/app/app.py", 70 },
+		{ "sleep", LIB "asyncio/tasks.py", 639 } };
+	static const struct profile_frame theirs[] = { { "report", "/app/app.py", 64 },
+		{ "render", "/app/services/pdf.py", 88 }, { "wait_for_lock", "/app/services/pdf.py", 31 } };
+	struct profile *p = profile_new();
+	uint32_t task = profile_add_lane(p, PROFILE_LANE_TASK, 4, "this request: Task-17");
+	uint32_t culprit = profile_add_lane(
+		p, PROFILE_LANE_LOOP, 5, "HELD THE LOOP: GET /reports/7 (route /reports/{id}, request 7fa1)");
+	p->lanes[culprit].culprit = true;
+	for (unsigned tick = 10; tick < 150; tick++) {
+		struct profile_sample s = {
+			.at_ns = 5000 * MS + tick * 10 * MS, .weight_ns = 10 * MS, .syscall = -1
+		};
+		s.lane = task;
+		s.stack = add_path(p, false, own, ARRAY_LEN(own));
+		s.state = PROFILE_AWAITING;
+		profile_add_sample(p, &s);
+		if (tick < 60 || tick >= 110)
+			continue;
+		s.lane = culprit;
+		s.stack = add_path(p, true, theirs, ARRAY_LEN(theirs));
+		s.state = PROFILE_BLOCKED;
+		s.syscall = 230;
+		profile_add_sample(p, &s);
+	}
+	return p;
+}
+
 static const char hostile_function[] =
 	"evil\"'</script><script>document.title='owned'</script><!--\xe2\x80\xa8\xe2\x80\xae;\n\\u0041";
 static const char hostile_file[] =
@@ -268,6 +299,12 @@ static void write_page(struct profile *p, const char *title, struct buf *out)
 	};
 	static const struct profile_part parts[] = { { "upload", MS / 5 }, { "queue", MS / 10 },
 		{ "connect", 2 * MS }, { "app", 1520 * MS }, { "download", 10 * MS } };
+	static const char proxy[] = "proxy", request[] = "request";
+	static const struct profile_stretch stretches[] = { { proxy, "upload", 5000 * MS, 5001 * MS },
+		{ proxy, "connect", 5001 * MS, 5003 * MS }, { proxy, "app", 5003 * MS, 6522 * MS },
+		{ proxy, "download", 6522 * MS, 6532 * MS }, { request, "queued", 5003 * MS, 5100 * MS },
+		{ request, "awaiting", 5100 * MS, 5600 * MS }, { request, "held up", 5600 * MS, 6100 * MS },
+		{ request, "computing", 6100 * MS, 6500 * MS } };
 	struct profile_frame line = { "wait_for_lock", "/app/services/pdf.py", 31 };
 	struct profile_view view = {
 		.title = title,
@@ -277,6 +314,8 @@ static void write_page(struct profile *p, const char *title, struct buf *out)
 		.fact_count = ARRAY_LEN(facts) - (strchr(title, '<') == NULL),
 		.parts = parts,
 		.part_count = ARRAY_LEN(parts),
+		.stretches = stretches,
+		.stretch_count = ARRAY_LEN(stretches),
 		.line = &line,
 		.begin_ns = 5000 * MS,
 		.end_ns = 6532 * MS,
@@ -355,7 +394,7 @@ static void an_empty_profile_is_a_page(void **state)
 	profile_free(p);
 }
 
-/* profile_test --page request|hostile|large|empty FILE: a page for tests/functional/test_flamegraph.py and for the eye. */
+/* profile_test --page request|victim|hostile|large|empty FILE: a page for tests/functional/test_flamegraph.py and for the eye. */
 static int page_to_file(const char *kind, const char *path)
 {
 	struct buf out = { 0 };
@@ -365,6 +404,8 @@ static int page_to_file(const char *kind, const char *path)
 		write_page(profile_large(), "GET /large", &out);
 	else if (strcmp(kind, "empty") == 0)
 		write_page(profile_new(), "GET /empty", &out);
+	else if (strcmp(kind, "victim") == 0)
+		write_page(profile_of_a_victim(), "GET /items/3", &out);
 	else
 		write_page(profile_of_a_request(), "GET /reports/42", &out);
 	FILE *f = fopen(path, "w");
