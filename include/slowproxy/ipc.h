@@ -184,8 +184,10 @@ enum ipc_serves {
 };
 
 struct ipc_sample {
-	uint64_t due_ns; /* a task that sleeps: when that will be over, CLOCK_MONOTONIC; 0: not known */
-	uint64_t span;   /* the request it serves, ours or another's; 0: see serves */
+	uint64_t
+		due_ns; /* CLOCK_MONOTONIC, 0: not known. A task that sleeps: when that will be over. The thread of an event
+			  * loop: when its present turn began, in which it sees what was ready before, and nothing else */
+	uint64_t span; /* the request it serves, ours or another's; 0: see serves */
 	uint32_t lane;
 	uint32_t stack;  /* 0: nothing was readable */
 	uint32_t awaits; /* a task: stands for what it awaits; another value: it went on meanwhile */

@@ -71,6 +71,7 @@ struct profile_sample {
 	uint64_t span;      /* of the request it serves */
 	uint64_t due_ns;    /* a task that sleeps: until then; 0: not known */
 	bool due_at_latest; /* or earlier */
+	uint64_t turn_ns;   /* an event loop: when its present turn began; 0: not known */
 	bool ready;         /* a task that could go on, had it the event loop */
 };
 

@@ -253,7 +253,8 @@ static void tick_cut(const struct tick *t, uint64_t only_span, struct profile *p
 				   .serves = s->serves,
 				   .awaits = s->awaits,
 				   .span = s->span,
-				   .due_ns = s->due_ns,
+				   .due_ns = is_task ? s->due_ns : 0,
+				   .turn_ns = is_task ? 0 : s->due_ns,
 				   .due_at_latest = s->due_at_latest,
 				   .ready = s->ready });
 	}

@@ -14,7 +14,8 @@
 
 enum {
 	HOLE_PERIODS = 5,
-	HOLDERS_BETWEEN = 3 /* what is ready is begun after those that were ready before it */
+	TURNS_BETWEEN =
+		2 /* what comes in one turn of the loop is seen at the next, and goes on in the one after it */
 };
 
 /* --- one look --- */
@@ -67,6 +68,7 @@ struct seen {
 	const struct profile_sample *own, *loop, *gil;
 	uint64_t due_ns;
 	bool due_at_latest;
+	bool ready; /* one of its tasks could go on */
 	unsigned loops;
 	bool loop_is_own;
 	bool strangers; /* threads at work of which is not known for whom */
@@ -80,6 +82,7 @@ static struct seen look_see(const struct profile *p, size_t from, size_t to, uin
 		const struct profile_sample *s = &p->samples[i];
 		bool own = s->serves == PROFILE_SERVES_REQUEST && s->span == span;
 		unsigned rank = own ? own_rank(p, s) : 0;
+		seen.ready |= own && s->ready;
 		if (own && s->due_ns > seen.due_ns) {
 			seen.due_ns = s->due_ns;
 			seen.due_at_latest = s->due_at_latest;
@@ -154,16 +157,24 @@ static void job_note(const struct profile *p, const struct seen *seen, struct st
 		s->job_taken = false;
 }
 
+/* Could it go on, had it the event loop? A task of it can, and no other one of it sleeps on. */
+static bool could_go_on(const struct profile_look *look, const struct seen *seen)
+{
+	return seen->own->ready || (seen->ready && seen->due_ns <= look->at_ns);
+}
+
 static void look_judge(const struct profile *p, const struct profile_look *look, const struct seen *seen,
 	const struct story *s, struct story_look *out)
 {
 	const struct story_look *before = s->count != 0 ? &s->looks[s->count - 1] : NULL;
-	*out = (struct story_look){
-		.own = seen->own, .holder = holder_of(seen), .gil = seen->gil, .due_ns = seen->due_ns
-	};
+	*out = (struct story_look){ .own = seen->own,
+		.holder = holder_of(seen),
+		.gil = seen->gil,
+		.turn_ns = seen->loops == 1 ? seen->loop->turn_ns : 0,
+		.due_ns = seen->due_ns };
 	if (is_thread(p, seen->own))
 		out->doing = doing_of_thread(seen->own, look->gc);
-	else if (seen->own != NULL && seen->own->ready && out->holder != NULL)
+	else if (seen->own != NULL && out->holder != NULL && could_go_on(look, seen))
 		out->doing = doing_behind(out->holder);
 	else if (seen->own != NULL && (awaits_token(p, seen->own) || stands_in_queue(p, look, seen, s)))
 		out->doing = DOING_QUEUED;
@@ -215,20 +226,22 @@ static uint64_t due_of(const struct story *s, size_t from, size_t to)
 	return 0;
 }
 
-/* The looks at the end of a wait at which others held the loop without a break: what was awaited may have come at any of them.
- * Several holders are one break or none: between them the loop may have seen all that was ready, and after some it has. */
+/* The looks at the end of a wait at which others held the loop without a break: what was awaited may have come at any of them,
+ * but not before the last turns of the loop, which would have seen it. Where turns are not known, many holders may be one. */
 static size_t held_from(const struct story *s, size_t from, size_t to)
 {
-	unsigned holders = 0;
+	unsigned turns = 0;
+	uint64_t turn_ns = 0;
 	size_t i = to;
-	for (; i-- > from;) {
-		if (s->looks[i].holder == NULL)
+	for (; i > from && s->looks[i - 1].holder != NULL; i--) {
+		uint64_t earlier_ns = s->looks[i - 1].turn_ns;
+		if (earlier_ns == 0 || earlier_ns == turn_ns)
+			continue;
+		if (turn_ns != 0 && ++turns == TURNS_BETWEEN)
 			break;
-		if (i + 1 < to && !same_holder(s->looks[i].holder, s->looks[i + 1].holder) &&
-			++holders > HOLDERS_BETWEEN)
-			break;
+		turn_ns = earlier_ns;
 	}
-	return i + 1;
+	return i;
 }
 
 /* A wait of which nothing is known lasts on about as long as it has lasted so far; but at most to the middle of the hold. */

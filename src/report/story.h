@@ -26,6 +26,7 @@ struct story_look {
 	uint64_t weight_ns;
 	uint64_t from_ns, to_ns;             /* what it stands for; holes in between were seen by nobody */
 	const struct profile_sample *own;    /* its most telling sample; NULL: none */
+	uint64_t turn_ns;                    /* the present turn of the loop began then; 0: not known */
 	uint64_t due_ns;                     /* the last of its sleeps is over then; 0: not known */
 	const struct profile_sample *holder; /* another's, on the event loop; NULL: the loop was free */
 	const struct profile_sample *gil;    /* of the thread that had the GIL; NULL: none, or its own */

@@ -13,6 +13,8 @@
 
 #include <slowproxy/base/mem.h>
 
+#include "names.h"
+
 enum {
 	SEARCHES_MAX = 128, /* new anchors per look: some 50 us each */
 	LINKS_MAX = 128,    /* links followed per look: some 10 us each */
@@ -104,19 +106,12 @@ uint64_t span_of_traceparent(const char *text)
 }
 
 /* --- rows --- */
-static bool ends_with(const char *text, const char *end)
-{
-	size_t len = strlen(text), end_len = strlen(end);
-	return len >= end_len && strcmp(text + len - end_len, end) == 0;
-}
-
 /* 0: none; else row + 1 above the place of the variable. Looked up once per code object. */
 static uint64_t row_find(struct py_process *p, const struct py_code *code)
 {
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		const struct row *r = &rows[i];
-		if ((r->file_end != NULL && !ends_with(code->file, r->file_end)) ||
-			(r->function != NULL && strcmp(code->function, r->function) != 0))
+		if (!code_is(code, r->file_end, r->function))
 			continue;
 		int local = py_code_local(p, code, r->local);
 		if (local >= 0)

@@ -11,6 +11,8 @@
 #include <slowproxy/base/clock.h>
 #include <slowproxy/base/mem.h>
 
+#include "names.h"
+
 enum { KEPT_LOOKS = 100, SWEEP_LOOKS = 256, SEARCHES_MAX = 3 };
 static const double delay_max = 1e6;
 
@@ -23,10 +25,7 @@ struct wait {
 /* The variables of asyncio.sleep, packed: 1 + place of the delay, 1 + place of the timer. */
 static uint64_t sleep_find(struct py_process *p, const struct py_code *code)
 {
-	static const char file[] = "/asyncio/tasks.py";
-	size_t len = strlen(code->file);
-	if (strcmp(code->function, "sleep") != 0 || len < sizeof file - 1 ||
-		strcmp(code->file + len - (sizeof file - 1), file) != 0)
+	if (!code_is(code, "/asyncio/tasks.py", "sleep"))
 		return 0;
 	return (uint64_t)(1 + py_code_local(p, code, "delay")) << 32 |
 	       (uint32_t)(1 + py_code_local(p, code, "h"));

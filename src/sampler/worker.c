@@ -73,6 +73,7 @@ static void worker_detach(struct worker *w)
 	w->python = NULL;
 	serving_clear(&w->serving);
 	waits_clear(&w->waits);
+	turns_clear(&w->turns);
 }
 
 static void worker_free(struct workers *ws, struct worker *w)
@@ -89,6 +90,7 @@ static void worker_free(struct workers *ws, struct worker *w)
 	map_clear(&w->served_at);
 	serving_clear(&w->serving);
 	waits_clear(&w->waits);
+	turns_clear(&w->turns);
 	free(w->ready);
 	free(w);
 }
@@ -281,6 +283,7 @@ bool worker_look(struct worker *w, bool tasks, struct py_sample *sample)
 	w->looked_ns = clock_now_ns();
 	if (r == PY_OK) {
 		w->in_vain = 0;
+		turns_look(&w->turns, w->python, sample);
 		serving_look(&w->serving, w->python, sample, tasks);
 		if (tasks) {
 			waits_look(w, sample);
@@ -312,6 +315,7 @@ void worker_forget_code(struct workers *ws, struct worker *w)
 	py_process_forget_code(w->python);
 	serving_clear(&w->serving);
 	waits_clear(&w->waits);
+	turns_clear(&w->turns);
 	map_clear(&w->user_code);
 	w->epoch = epoch_new(ws);
 }
@@ -394,6 +398,7 @@ static void thread_tell(struct worker *w, struct outbox *o, const struct py_samp
 			   .holds_gil = p->holds_gil,
 			   .span = served.span,
 			   .serves = served.who,
+			   .due_ns = turn_began(&w->turns, p->tid),
 		   });
 }
 

@@ -4,6 +4,7 @@
 
 #include "outbox.h"
 #include "serving.h"
+#include "turns.h"
 #include "waits.h"
 
 enum { WORKERS_MAX = 64, CHANNELS_MAX = 256 };
@@ -32,6 +33,7 @@ struct worker {
 	struct map wanted_spans;          /* span id -> captures of it: their tasks are told first */
 	struct serving serving;
 	struct waits waits;
+	struct turns turns;
 	bool *ready; /* of the last look, beside its tasks: those that serve requests and could go on */
 	size_t ready_capacity;
 	struct map served_at; /* hashes of addresses at which it accepted connections of ours */

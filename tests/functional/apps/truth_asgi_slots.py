@@ -47,11 +47,14 @@ async def awaits_event(seconds):
     await future
 
 
+async def noting_sleep(seconds, doing):
+    doing.waits(seconds)
+    await asyncio.sleep(seconds)
+
+
 @for_slots
-async def gathers(seconds):
-    await asyncio.gather(asyncio.sleep(seconds), asyncio.sleep(seconds / 2))
-
-
+async def gathers(seconds, doing):
+    await asyncio.gather(noting_sleep(seconds, doing), asyncio.sleep(seconds / 2))
 
 
 @inner.get("/")
@@ -80,8 +83,8 @@ async def endpoint_event(request: Request, slot: int, seconds: float, id: str):
 
 @inner.get("/gathers/{slot}")
 async def endpoint_gathers(request: Request, slot: int, seconds: float, id: str):
-    with Doing(id, "await", request.scope["begun"], seconds):
-        await gathers[slot](seconds)
+    with Doing(id, "await", request.scope["begun"], seconds) as doing:
+        await gathers[slot](seconds, doing)
     return {}
 
 

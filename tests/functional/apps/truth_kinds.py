@@ -52,8 +52,14 @@ class Doing:
 
     def __enter__(self):
         self.note["from"] = time.monotonic()
-        if self.due is not None:  # what it waits for is there then, whoever holds the loop
-            self.note["due"] = self.note["from"] + self.due
+        if self.due is not None:
+            self.waits(self.due)
+        return self
+
+    def waits(self, seconds):
+        """What it waits for is there then, whoever holds the loop; a child task that is begun later begins to wait later."""
+        self.note["from"] = time.monotonic()
+        self.note["due"] = self.note["from"] + seconds
 
     def __exit__(self, *_):
         self.note["to"] = time.monotonic()
