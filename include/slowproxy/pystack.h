@@ -220,6 +220,7 @@ enum py_step_kind {
 	PY_STEP_SLOT, /* an attribute that the class keeps in a slot */
 	PY_STEP_ITEM, /* the value of a dict under this str key */
 	PY_STEP_PAIR, /* the second of the pair in a list whose first is this name, in bytes; capitals do not matter */
+	PY_STEP_FLOAT, /* the only float that an instance of this compiled class holds, whose attributes have no names */
 	PY_STEP_FIRST, /* the first of a list or tuple */
 	PY_STEP_SELF   /* of a bound method */
 };

@@ -21,6 +21,7 @@ enum {
 	MEMBERS_MAX = 32,
 	MEMBER_BYTES = 40,
 	SLOT_OFFSET_MAX = 4096,
+	HELD_WORDS_MAX = 32,
 	CALLBACKS_MAX = 8,
 	WAITING_HOPS_MAX = 6,
 	KIND_SHARED = 0x40 | 0x80, /* a cell of its own, or one of an outer function */
@@ -215,6 +216,34 @@ static bool first_of(struct py_process *p, uint64_t sequence, uint64_t *value)
 	return count != 0;
 }
 
+/* Is this the type of that name? */
+static bool type_is_named(struct py_process *p, uint64_t type, const char *name)
+{
+	uint64_t at;
+	char text[NAME_BYTES];
+	size_t bytes = strlen(name) + 1;
+	return bytes <= sizeof text && mem_read_u64(p->mem, type + p->layout.type_name, &at) &&
+	       mem_read(p->mem, at, text, bytes) && memcmp(text, name, bytes) == 0;
+}
+
+/* How large an instance is, stands beside the name of its type. */
+static bool float_held(struct py_process *p, uint64_t object, const char *type_name, uint64_t *value)
+{
+	const struct py_layout *l = &p->layout;
+	uint64_t type, bytes, words[HELD_WORDS_MAX];
+	unsigned floats = 0;
+	if (!mem_read_u64(p->mem, object + l->object_type, &type) || !type_is_named(p, type, type_name) ||
+		!mem_read_u64(p->mem, type + l->type_name + sizeof(uint64_t), &bytes) ||
+		bytes > sizeof words || !mem_read(p->mem, object, words, bytes))
+		return false;
+	for (size_t i = l->object_type / sizeof *words + 1; i < bytes / sizeof *words; i++)
+		if (addr_plausible(words[i]) && object_kind(p, words[i]) == TYPE_FLOAT) {
+			*value = words[i];
+			floats++;
+		}
+	return floats == 1;
+}
+
 /* Slots are told by the members of the type and its bases: name, kind, offset. */
 static bool slot_get(struct py_process *p, uint64_t object, const char *name, uint64_t *value)
 {
@@ -264,6 +293,8 @@ static bool step_take(struct py_process *p, uint64_t from, const struct py_step 
 		return object_kind(p, from) == TYPE_DICT && dict_get(p, from, s->name, to);
 	case PY_STEP_PAIR:
 		return pair_find(p, from, s->name, to);
+	case PY_STEP_FLOAT:
+		return float_held(p, from, s->name, to);
 	case PY_STEP_FIRST:
 		return first_of(p, from, to);
 	case PY_STEP_SELF:
