@@ -66,6 +66,7 @@ struct anchor {
 	uint32_t text_at;
 	char text[TEXT_BYTES];
 	uint64_t span;               /* 0: it led nowhere */
+	uint64_t task;               /* in whose frames it was met last; 0: a thread's */
 	unsigned vain;               /* so many times */
 	uint64_t met, tried, proven; /* numbers of looks */
 };
@@ -77,7 +78,8 @@ struct lane {
 	struct served *out;
 	size_t future_frame; /* 1 + index of the frame with ROW_FUTURE; 0: none */
 	uint64_t task;       /* its address; 0: a thread */
-	bool loop;           /* an event loop's thread */
+	uint64_t tid;        /* of a thread */
+	bool loop;           /* an event loop's */
 	uint64_t waits_for;
 	uint64_t anchored; /* the frame its key was found in */
 };
@@ -268,9 +270,10 @@ static bool known_take(
 	return true;
 }
 
-static void anchored_take(struct search *x, struct lane *l, const struct anchor *a)
+static void anchored_take(struct search *x, struct lane *l, struct anchor *a)
 {
 	l->anchored = a->frame;
+	a->task = l->task;
 	*l->out = (struct served){ a->span, IPC_SERVES_REQUEST };
 	if (l->task != 0)
 		map_put(&x->s->by_task, l->task, a->frame);
@@ -305,7 +308,7 @@ static void lanes_anchor(struct search *x)
 	anchors_prove(x, known, count);
 	free(known);
 	for (size_t i = 0; i < x->lane_count; i++) {
-		const struct anchor *a = anchor_at(x->s, x->lanes[i].anchored);
+		struct anchor *a = anchor_at(x->s, x->lanes[i].anchored);
 		if (a != NULL && a->proven == x->s->looks)
 			anchored_take(x, &x->lanes[i], a);
 		else
@@ -314,6 +317,15 @@ static void lanes_anchor(struct search *x)
 }
 
 /* --- links --- */
+
+/* The anchor in the frames of this task, as it was when they were read last. Addresses are used again: a frame met in another
+ * task since then says nothing of this one. */
+static struct anchor *anchor_of_task(struct search *x, uint64_t task)
+{
+	uint64_t frame;
+	struct anchor *a = map_get(&x->s->by_task, task, &frame) ? anchor_at(x->s, frame) : NULL;
+	return a != NULL && a->span != 0 && a->task == task ? a : NULL;
+}
 
 /* Whom a task serves: known in this look, or from before and proven now. */
 static struct served task_serves(struct search *x, uint64_t task, unsigned depth);
@@ -332,20 +344,18 @@ static struct served waiter_serves(struct search *x, uint64_t future, unsigned d
 
 static struct served task_serves(struct search *x, uint64_t task, unsigned depth)
 {
-	uint64_t index, frame;
+	uint64_t index;
 	if (map_get(&x->tasks, task, &index)) {
 		struct lane *l = &x->lanes[index];
 		if (l->out->who != IPC_SERVES_REQUEST)
 			*l->out = waiter_serves(x, task, depth);
 		return *l->out;
 	}
-	if (map_get(&x->s->by_task, task, &frame)) {
-		struct anchor *a = anchor_at(x->s, frame);
-		if (a != NULL && a->span != 0) {
-			anchors_prove(x, &a, 1);
-			if (a->proven == x->s->looks)
-				return (struct served){ a->span, IPC_SERVES_REQUEST };
-		}
+	struct anchor *a = anchor_of_task(x, task);
+	if (a != NULL) {
+		anchors_prove(x, &a, 1);
+		if (a->proven == x->s->looks)
+			return (struct served){ a->span, IPC_SERVES_REQUEST };
 	}
 	return waiter_serves(x, task, depth);
 }
@@ -355,8 +365,16 @@ static struct served task_serves(struct search *x, uint64_t task, unsigned depth
 struct job {
 	uint64_t slot, future; /* where the frame holds it */
 	uint64_t task, anchored;
+	uint64_t span;   /* what the anchor said then */
 	uint64_t proven; /* number of a look */
 };
+
+/* The anchor that says whom it is for; NULL: it says something else by now. */
+static struct anchor *job_anchor(struct search *x, const struct job *job)
+{
+	struct anchor *a = anchor_at(x->s, job->anchored);
+	return a != NULL && a->span == job->span && a->task == job->task ? a : NULL;
+}
 
 static struct job *job_at(struct serving *s, uint64_t frame)
 {
@@ -386,8 +404,8 @@ static void jobs_prove(struct search *x)
 		if (job == NULL)
 			continue;
 		jobs[count++] = job;
-		struct anchor *a = anchor_at(x->s, job->anchored);
-		if (a != NULL && a->span != 0 && a->proven != x->s->looks)
+		struct anchor *a = job_anchor(x, job);
+		if (a != NULL && a->proven != x->s->looks)
 			anchors[anchor_count++] = a;
 	}
 	uint64_t(*now)[2] = xcalloc(count + 1, sizeof *now);
@@ -413,29 +431,33 @@ static void jobs_prove(struct search *x)
 static bool job_known(struct search *x, const struct py_frame *f, struct served *out)
 {
 	const struct job *job = job_at(x->s, f->addr);
-	struct anchor *a = job != NULL && job->proven == x->s->looks ? anchor_at(x->s, job->anchored) : NULL;
-	if (a == NULL || a->span == 0 || a->proven != x->s->looks)
+	struct anchor *a = job != NULL && job->proven == x->s->looks ? job_anchor(x, job) : NULL;
+	if (a == NULL || a->proven != x->s->looks)
 		return false;
 	a->met = x->s->looks;
 	*out = (struct served){ a->span, IPC_SERVES_REQUEST };
 	return true;
 }
 
-static void job_keep(struct search *x, const struct py_frame *f, uint64_t slot, uint64_t future)
+static void job_keep(
+	struct search *x, const struct py_frame *f, uint64_t slot, uint64_t future, uint64_t span)
 {
-	uint64_t task = 0, index, frame;
+	uint64_t task = 0, index;
 	if (map_get(&x->waiting, future, &index))
 		task = x->lanes[index].task;
 	else
 		task = py_waiting_task(x->p, future);
-	if (task == 0 || !map_get(&x->s->by_task, task, &frame))
+	struct anchor *a = task != 0 ? anchor_of_task(x, task) : NULL;
+	if (a == NULL || a->proven != x->s->looks || a->span != span)
 		return;
 	struct job *job = job_at(x->s, f->addr);
 	if (job == NULL) {
 		job = xcalloc(1, sizeof *job);
 		map_put(&x->s->jobs, f->addr, (uint64_t)(uintptr_t)job);
 	}
-	*job = (struct job){ .slot = slot, .future = future, .task = task, .anchored = frame };
+	*job = (struct job){
+		.slot = slot, .future = future, .task = task, .anchored = a->frame, .span = span
+	};
 }
 
 static void lane_link(struct search *x, struct lane *l)
@@ -454,7 +476,7 @@ static void lane_link(struct search *x, struct lane *l)
 		return;
 	*l->out = who;
 	if (future == object && who.who == IPC_SERVES_REQUEST)
-		job_keep(x, f, slot, future);
+		job_keep(x, f, slot, future, who.span);
 }
 
 /* A task that runs on the loop just now, without a request in its own frames: perhaps somebody waits for it. */
@@ -510,6 +532,24 @@ static void lanes_link(struct search *x)
 	}
 }
 
+/* A stack is read first, and whom it serves after that: meanwhile a thread may have gone on to the next request. It did not where
+ * it served the same one at the look before. */
+static void threads_confirm(struct search *x)
+{
+	struct map now = { 0 };
+	for (size_t i = 0; i < x->thread_count; i++) {
+		struct lane *l = &x->lanes[i];
+		uint64_t before;
+		if (l->loop || l->out->span == 0)
+			continue;
+		map_put(&now, l->tid, l->out->span);
+		if (!map_get(&x->s->by_thread, l->tid, &before) || before != l->out->span)
+			*l->out = (struct served){ 0, IPC_SERVES_UNKNOWN };
+	}
+	map_clear(&x->s->by_thread);
+	x->s->by_thread = now;
+}
+
 /* --- keeping --- */
 static void links_clear(struct serving *s)
 {
@@ -563,6 +603,7 @@ static void lanes_gather(struct search *x, const struct py_sample *sample, size_
 		x->lanes[x->lane_count++] = (struct lane){ .frames = t->frames,
 			.count = t->frame_count,
 			.out = &threads[i],
+			.tid = t->tid,
 			.loop = t->runs_event_loop };
 	}
 	x->thread_count = x->lane_count;
@@ -599,6 +640,7 @@ void serving_look(struct serving *s, struct py_process *p, const struct py_sampl
 	lanes_gather(&x, sample, tasks ? sample->task_count : 0);
 	lanes_anchor(&x);
 	lanes_link(&x);
+	threads_confirm(&x);
 	s->whole &= !s->hides;
 	free(x.lanes);
 	map_clear(&x.tasks);
@@ -615,6 +657,7 @@ void serving_clear(struct serving *s)
 		free((struct anchor *)(uintptr_t)value);
 	map_clear(&s->anchors);
 	map_clear(&s->by_task);
+	map_clear(&s->by_thread);
 	links_clear(s);
 	jobs_clear(s);
 	map_clear(&s->rows);

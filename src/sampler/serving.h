@@ -25,11 +25,12 @@ struct served {
 };
 
 struct serving {
-	struct map rows;    /* code id -> row of the table and place of its variable; 0: of no interest */
-	struct map anchors; /* frame address -> struct anchor * */
-	struct map by_task; /* task address -> address of the frame its anchor was found in */
-	struct map jobs;    /* address of a pool thread's frame -> struct job *: the task it works for */
-	struct map links;   /* task -> struct link *: what was found by asking who waits for it */
+	struct map rows;      /* code id -> row of the table and place of its variable; 0: of no interest */
+	struct map anchors;   /* frame address -> struct anchor * */
+	struct map by_thread; /* native thread id -> span it served at the last look */
+	struct map by_task;   /* task address -> address of the frame its anchor was found in */
+	struct map jobs;      /* address of a pool thread's frame -> struct job *: the task it works for */
+	struct map links;     /* task -> struct link *: what was found by asking who waits for it */
 	uint64_t looks;
 	struct served *threads, *tasks; /* of the last look, beside its threads and tasks */
 	size_t thread_capacity, task_capacity;
