@@ -193,7 +193,10 @@ def judge(lines, sent, notes, kinds, loop=True):
             if sum(truth.by.values()) < 0.5 * truth.lost:  # a thread that could not run for others' small work
                 expected |= {"gil_wait", "queued", "blocked_by", "cpu"}
         verdict.add("cause", line["cause"] in expected, line, truth)
-        if truth.by and max(truth.by.values()) >= BLOCK and unsure < 0.2 * line["duration_ms"]:
+        # It may as well have stood in a queue for as long, or behind work of no request that nobody notes.
+        elsewhere = truth.lost - held >= max(truth.by.values(), default=0) and line["cause"] == "queued"
+        nobodys = truth.lost - held >= max(truth.by.values(), default=0) and line.get("culprit_kind") in ("unknown", "task")
+        if held and max(truth.by.values()) >= BLOCK and unsure < 0.2 * line["duration_ms"] and not elsewhere and not nobodys:
             verdict.counts["blocks"] += 1
             # Two that held it up about as long as each other are both right.
             said = truth.by.get(line.get("culprit_request_id"), 0)
