@@ -174,7 +174,7 @@ void profile_write_rows(const struct profile *p, const struct profile_view *view
  * top. The page holds every sample; view->idle and view->lanes only set its switches. */
 void profile_write_html(const struct profile *p, const struct profile_view *view, struct buf *out);
 
-/* Back from collapsed stacks that were written with lanes; text is cut up. Each sample stands for each_ns. Owned; NULL: it is none. */
-struct profile *profile_read_collapsed(char *text, uint64_t each_ns);
+/* Back from a page of ours, the order in time included. Owned; NULL: it is none. */
+struct profile *profile_read_html(const char *page);
 
 #endif

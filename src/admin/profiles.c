@@ -1,7 +1,7 @@
 /* profiles.c - /profiles/ID?format=...: one profile in whatever form a tool wants.
  *
  *   in memory ──> any form
- *   in a file ──> its page as it is; from its collapsed stacks any other form (the order in time is lost then)
+ *   in a file ──> its page as it is; from the data in the page any other form
  */
 #include "admin_private.h"
 
@@ -73,8 +73,8 @@ static bool from_file(const struct config *c, const struct form *form, const cha
 		a->type = "text/html; charset=utf-8";
 		return report_profile_read(c, id, ".html", &a->body);
 	}
-	if (report_profile_read(c, id, ".collapsed.txt", &text) && text.len != 0)
-		p = profile_read_collapsed(text.data, NS_PER_S / MAX(c->capture.rate_hz, 1u));
+	if (report_profile_read(c, id, ".html", &text) && text.len != 0)
+		p = profile_read_html(text.data);
 	if (p != NULL)
 		answer_with(form, p, id, a);
 	buf_clear(&text);

@@ -74,13 +74,18 @@ def test_a_slow_request_is_listed_and_its_profile_served_in_every_form(admin_pro
         assert sum(row["self"] for row in rows) == rows[0]["value"]
         assert 300e6 < rows[0]["value"] < 700e6, "times are in ns"
 
+    def order_of_time():
+        return [(profile["name"], profile["samples"]) for profile in json.loads(form("speedscope"))["profiles"]]
+
     check_all()
+    before = order_of_time()
     assert admin_proxy.admin.get(f"{path}?format=xls").status == 400
     assert admin_proxy.admin.get("/profiles/" + "0" * 32).status == 404
     assert admin_proxy.admin.get("/profiles/..%2f..%2fetc%2fpasswd").status == 404
     os.kill(admin_proxy.main_pid(), signal.SIGHUP)  # a new process knows only the files
     until(lambda: json.loads(admin_proxy.admin.get("/api/slow").body) == [], "the new process")
     check_all()
+    assert order_of_time() == before
 
 
 def test_what_runs_is_shown_while_it_runs(admin_proxy):

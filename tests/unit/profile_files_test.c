@@ -75,6 +75,55 @@ static void svg_is_drawn(void **state)
 	profile_free(p);
 }
 
+/* "A page read back is the profile it was made of, in the same order of time, whoever is to blame included." */
+static void a_page_is_read_back(void **state)
+{
+	(void)state;
+	const struct profile_view view = { .lanes = true, .idle = true };
+	struct buf page = { 0 }, before = { 0 }, after = { 0 };
+	struct profile *p = profile_small();
+	p->lanes[1].culprit = true;
+	profile_write_html(p, &view, &page);
+	struct profile *back = profile_read_html(page.data);
+	assert_non_null(back);
+	assert_true(back->lanes[1].culprit && !back->lanes[0].culprit);
+	assert_int_equal(back->sample_count, p->sample_count);
+	for (size_t i = 0; i < p->sample_count; i++) {
+		assert_int_equal(back->samples[i].at_ns, p->samples[i].at_ns);
+		assert_int_equal(back->samples[i].stack, p->samples[i].stack);
+		assert_int_equal(back->samples[i].state, p->samples[i].state);
+		assert_int_equal(back->samples[i].syscall, p->samples[i].syscall);
+	}
+	assert_string_equal(back->frames[2].function, p->frames[2].function);
+	buf_reset(&page);
+	profile_write_html(back, &view, &page);
+	struct profile *again = profile_read_html(page.data); /* letters that are none are replaced once */
+	profile_write_speedscope(back, &view, &before);
+	profile_write_speedscope(again, &view, &after);
+	assert_string_equal(before.data, after.data);
+	profile_free(again);
+	profile_free(back);
+	profile_free(p);
+
+	/* "Cut off anywhere, or with other numbers, it is none, and nothing breaks." */
+	size_t data = (size_t)(strstr(page.data, "application/json\">") - page.data);
+	uint32_t seed = 1;
+	for (unsigned i = 0; i < 2000; i++) {
+		char *broken = xstrndup(page.data + data - 32, 3000);
+		size_t len = strlen(broken);
+		seed = seed * 1664525 + 1013904223;
+		if (i % 2 == 0)
+			broken[seed % len] = '\0';
+		else
+			broken[seed % len] = "0987,[]{}"[seed >> 24 & 7];
+		profile_free(profile_read_html(broken));
+		free(broken);
+	}
+	buf_clear(&page);
+	buf_clear(&before);
+	buf_clear(&after);
+}
+
 /* "For speedscope each thread is a profile of its own, in time order, root first." */
 static void speedscope_has_a_profile_for_each_thread(void **state)
 {
@@ -122,6 +171,7 @@ int main(void)
 		cmocka_unit_test(svg_is_drawn),
 		cmocka_unit_test(binary_files_are_whole),
 		cmocka_unit_test(speedscope_has_a_profile_for_each_thread),
+		cmocka_unit_test(a_page_is_read_back),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
