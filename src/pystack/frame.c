@@ -103,10 +103,35 @@ struct walk {
 static void add_raw(struct walk *w, struct raw_frame raw)
 {
 	struct thread *t = w->t;
-	t->raw = array_grow(t->raw, &t->raw_capacity, t->raw_count, sizeof *t->raw);
-	t->raw[t->raw_count++] = raw;
+	t->chain.raw = array_grow(t->chain.raw, &t->chain.raw_capacity, t->chain.raw_count, sizeof *t->chain.raw);
+	t->chain.raw[t->chain.raw_count++] = raw;
 	if (raw.kind != PY_FRAME_PYTHON)
 		w->whole = false;
+}
+
+/* What the walk saw here; when it looked beyond what was read together, no later look sees the same. */
+static void add_step(struct walk *w, uint64_t addr, const struct region *r, uint64_t seen_end, bool restarts)
+{
+	struct chain *c = &w->t->chain;
+	uint64_t before = r->chunk || addr - r->addr < HEAP_BEFORE ? 0 : HEAP_BEFORE, end = seen_end - r->addr;
+	c->steps = array_grow(c->steps, &c->step_capacity, c->step_count, sizeof *c->steps);
+	c->steps[c->step_count++] = (struct step){
+		.addr = addr,
+		.region = (uint32_t)(r - w->t->regions),
+		.from = (uint32_t)(addr - r->addr - before),
+		.to = seen_end > r->addr && end <= r->len ? (uint32_t)end : UINT32_MAX,
+		.raws = (uint32_t)c->raw_count,
+		.restarts = restarts,
+	};
+}
+
+/* The step just done is the one from which on everything is as it was. */
+static bool arrived(const struct thread *t, const struct step *restart)
+{
+	if (restart == NULL || t->chain.step_count == 0)
+		return false;
+	const struct step *last = &t->chain.steps[t->chain.step_count - 1];
+	return last->addr == restart->addr && last->region == restart->region;
 }
 
 static bool region_holds(const struct region *r, uint64_t addr, uint32_t len)
@@ -219,7 +244,7 @@ bool frame_resolve(struct py_process *p, const struct frame_words *words, struct
 /* Of the last two frames one is not what it was when the other was read: it is not known which. */
 static void insert_doubt(struct walk *w)
 {
-	struct raw_frame caller = w->t->raw[--w->t->raw_count];
+	struct raw_frame caller = w->t->chain.raw[--w->t->chain.raw_count];
 	add_raw(w, (struct raw_frame){ .kind = PY_FRAME_UNREADABLE });
 	add_raw(w, caller);
 }
@@ -298,7 +323,7 @@ static void place(
 	uint64_t addr = raw->addr;
 	uint32_t bytes = raw->code->frame_bytes;
 	/* Only the leaf may stand still: it just began, or just ended. */
-	bool calls = calls_callee(w, r, words, raw) && (words->executing || w->t->raw_count == 1);
+	bool calls = calls_callee(w, r, words, raw) && (words->executing || w->t->chain.raw_count == 1);
 	bool of_generator = words->owner == l->owner_generator;
 	/* What a trampoline called proves nothing of its own caller. */
 	w->callee = of_generator || raw->code->trampoline ? 0 : words->function;
@@ -339,8 +364,9 @@ static uint64_t step(struct walk *w, uint64_t addr)
 		/* It proves nothing itself: the frame it called was the first of its thread, or it was not. */
 		w->root_proven = root_proven;
 		w->callee = w->generator = 0;
-		if (w->t->raw_count > 0)
-			w->t->raw[w->t->raw_count - 1].from_c = true;
+		if (w->t->chain.raw_count > 0)
+			w->t->chain.raw[w->t->chain.raw_count - 1].from_c = true;
+		add_step(w, addr, r, addr + l->frame_size, false);
 		return words.previous;
 	}
 	size_t region = (size_t)(r - w->t->regions);
@@ -357,7 +383,11 @@ static uint64_t step(struct walk *w, uint64_t addr)
 		w->callee = w->generator = 0;
 	else
 		add_raw(w, raw);
-	place(w, &raw, &w->t->regions[region], &words);
+	r = &w->t->regions[region];
+	place(w, &raw, r, &words);
+	uint64_t head_end = addr + l->frame_size, shown_end = words.stack_end + 2 * sizeof(uint64_t);
+	add_step(w, addr, r, words.stack_end != 0 ? MAX(head_end, shown_end) : head_end,
+		!raw.code->trampoline && (r->chunk || l->tstate_chunk == PY_NONE));
 	return words.previous;
 }
 
@@ -365,13 +395,20 @@ bool frames_walk(struct py_process *p, struct thread *t)
 {
 	struct walk w = { .p = p, .t = t, .whole = true, .root_proven = true };
 	w.oldest_chunk = t->region_count > 0 && t->regions[0].chunk ? t->regions[0].addr : 0;
-	t->raw_count = 0;
 	for (size_t i = 0; i < t->region_count; i++)
 		t->regions[i].used = false;
+	const struct step *restart = tail_find(t);
+	t->chain.raw_count = t->chain.step_count = 0;
 	uint64_t frame = p->ops.frame_top(&p->layout, t);
 	unsigned steps = 0;
-	while (frame != 0 && steps++ < WALK_STEPS_MAX)
+	while (frame != 0 && steps++ < WALK_STEPS_MAX) {
 		frame = step(&w, frame);
+		if (arrived(t, restart)) {
+			tail_take(t, restart);
+			w.root_proven = true; /* else it would not have been kept */
+			frame = 0;
+		}
+	}
 	if (!w.root_proven || frame != 0)
 		add_raw(&w, (struct raw_frame){ .kind = PY_FRAME_TRUNCATED });
 	return w.whole;
@@ -389,7 +426,7 @@ struct py_frame frame_face(const struct raw_frame *raw)
 
 void frames_resolve(struct thread *t)
 {
-	size_t count = t->raw_count, skipped = 0;
+	size_t count = t->chain.raw_count, skipped = 0;
 	if (count > FRAMES_MAX) {
 		skipped = count - FRAMES_MAX;
 		count = FRAMES_MAX;
@@ -398,11 +435,16 @@ void frames_resolve(struct thread *t)
 		t->frame_capacity = MIN(FRAMES_MAX, MAX(count * 2, 64));
 		t->frames = xrealloc(t->frames, t->frame_capacity * sizeof *t->frames);
 	}
-	for (size_t i = 0; i < count; i++) {
+	size_t known = skipped == 0 ? t->tail.taken : 0;
+	if (t->frame_count != count)
+		memmove(t->frames + (count - known), t->frames + (t->frame_count - known),
+			known * sizeof *t->frames);
+	for (size_t i = 0; i < count - known; i++) {
 		if (skipped > 0 && i == FRAMES_LEAF_KEPT)
 			t->frames[i] = (struct py_frame){ .kind = PY_FRAME_TRUNCATED };
 		else
-			t->frames[i] = frame_face(&t->raw[i < FRAMES_LEAF_KEPT ? i : i + skipped]);
+			t->frames[i] = frame_face(&t->chain.raw[i < FRAMES_LEAF_KEPT ? i : i + skipped]);
 	}
 	t->frame_count = count;
+	t->tail.faces = t->tail.shown && skipped == 0;
 }

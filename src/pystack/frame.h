@@ -46,9 +46,9 @@ frame_top_fn *frame_top_finder(enum frame_top kind);
 frame_decode_fn *frame_decoder(enum frame_shape kind);
 frame_decode_fn frame_decode_object; /* frame_object.c */
 
-/* Walks from the running frame to the root, into t->raw. False when something could not be proven. */
+/* Walks from the running frame to the root, into t->chain. False when something could not be proven. */
 bool frames_walk(struct py_process *p, struct thread *t);
-/* From t->raw to t->frames, with lines; what is too deep loses its middle. */
+/* From t->chain to t->frames, with lines; what is too deep loses its middle. */
 void frames_resolve(struct thread *t);
 /* One frame, not on a thread: that of a suspended coroutine. False when it makes no sense. */
 MUST_CHECK bool frame_resolve(struct py_process *p, const struct frame_words *words, struct raw_frame *out);

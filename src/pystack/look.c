@@ -423,10 +423,10 @@ static bool code_is_stale(struct py_process *p)
 static struct native_runs runs_of(const struct thread *t)
 {
 	struct native_runs runs = { .count = 0 };
-	if (t->raw_count > FRAMES_MAX)
+	if (t->chain.raw_count > FRAMES_MAX)
 		return runs; /* its middle is not shown */
-	for (size_t i = 0; i < t->raw_count && runs.count < NATIVE_RUNS_MAX; i++) {
-		if (t->raw[i].from_c)
+	for (size_t i = 0; i < t->chain.raw_count && runs.count < NATIVE_RUNS_MAX; i++) {
+		if (t->chain.raw[i].from_c)
 			runs.ends[runs.count++] = (uint32_t)i + 1;
 	}
 	return runs;

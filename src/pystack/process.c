@@ -388,8 +388,11 @@ size_t py_process_code_changed(struct py_process *p, uint32_t *ids, size_t room)
 
 void py_process_forget_code(struct py_process *p)
 {
-	for (size_t i = 0; i < p->threads.count; i++)
-		p->threads.all[i]->raw_count = p->threads.all[i]->frame_count = 0;
+	for (size_t i = 0; i < p->threads.count; i++) {
+		struct thread *t = p->threads.all[i];
+		t->chain.raw_count = t->frame_count = 0;
+		tail_forget(t);
+	}
 	tasks_forget(&p->tasks);
 	greenlets_forget(&p->greenlets);
 	codes_clear(&p->codes);

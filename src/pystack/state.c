@@ -75,8 +75,8 @@ static bool in_gil(const struct py_process *p, uint64_t addr)
 
 bool state_runs_loop(const struct thread *t)
 {
-	for (size_t i = 0; i < t->raw_count; i++) {
-		if (t->raw[i].code != NULL && t->raw[i].code->mark == MARK_LOOP)
+	for (size_t i = 0; i < t->chain.raw_count; i++) {
+		if (t->chain.raw[i].code != NULL && t->chain.raw[i].code->mark == MARK_LOOP)
 			return true;
 	}
 	return false;
@@ -86,10 +86,10 @@ bool state_runs_loop(const struct thread *t)
 static bool waits_for_work(const struct thread *t, int nr)
 {
 	size_t plumbing = 0;
-	for (size_t i = 0; i < t->raw_count; i++) {
-		if (t->raw[i].code == NULL)
+	for (size_t i = 0; i < t->chain.raw_count; i++) {
+		if (t->chain.raw[i].code == NULL)
 			return false;
-		switch (t->raw[i].code->mark) {
+		switch (t->chain.raw[i].code->mark) {
 		case MARK_SELECTOR:
 		case MARK_WAITING:
 			plumbing++;

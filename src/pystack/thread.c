@@ -36,7 +36,8 @@ void thread_free(struct thread *t)
 	state_files_close(&t->files);
 	free(t->regions);
 	free(t->bytes);
-	free(t->raw);
+	chain_clear(&t->chain);
+	tail_clear(&t->tail);
 	free(t->frames);
 	free(t);
 }
@@ -171,12 +172,14 @@ bool thread_stack(struct py_process *p, struct thread *t)
 {
 	bool keep = true;
 	unsigned torn = 0;
-	t->raw_count = 0;
+	tail_put_aside(t);
+	t->chain.raw_count = 0;
 	for (unsigned reads = 0; reads < READS_MAX && torn < TORN_MAX; reads++) {
 		if ((reads > 0 || !t->fresh) && !read_again(p, t))
 			break;
 		if (prediction_held(p, t)) {
 			if (frames_walk(p, t)) {
+				tail_keep(t);
 				predict(p, t, true);
 				return true;
 			}
@@ -185,9 +188,9 @@ bool thread_stack(struct py_process *p, struct thread *t)
 		predict(p, t, keep);
 		keep = torn > 0; /* moved twice in a row: forget the further pieces */
 	}
-	if (t->raw_count == 0) {
-		t->raw = array_grow(t->raw, &t->raw_capacity, 0, sizeof *t->raw);
-		t->raw[t->raw_count++] = (struct raw_frame){ .kind = PY_FRAME_UNREADABLE };
+	if (t->chain.raw_count == 0) {
+		t->chain.raw = array_grow(t->chain.raw, &t->chain.raw_capacity, 0, sizeof *t->chain.raw);
+		t->chain.raw[t->chain.raw_count++] = (struct raw_frame){ .kind = PY_FRAME_UNREADABLE };
 	}
 	return false;
 }

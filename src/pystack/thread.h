@@ -18,6 +18,7 @@
 #include "layout.h"
 #include "memory.h"
 #include "state.h"
+#include "tail.h"
 
 /* A piece of the process's memory, kept in thread.bytes from `at` on. */
 struct region {
@@ -47,8 +48,8 @@ struct thread {
 	uint8_t *bytes;
 	size_t bytes_len, bytes_capacity;
 
-	struct raw_frame *raw; /* leaf first */
-	size_t raw_count, raw_capacity;
+	struct chain chain;
+	struct tail tail; /* of the last stack that was proven whole */
 	struct py_frame *frames;
 	size_t frame_count, frame_capacity;
 
