@@ -106,7 +106,7 @@ static struct py_wait wait_parked(struct py_process *p, const struct thread *t)
 static size_t leaf_values(struct py_process *p, const struct thread *t, uint64_t *values)
 {
 	const struct py_layout *l = &p->layout;
-	const struct raw_frame *leaf = t->raw_count > 0 ? &t->raw[0] : NULL;
+	const struct raw_frame *leaf = t->chain.raw_count > 0 ? &t->chain.raw[0] : NULL;
 	size_t count = VALUES_FEW;
 	if (leaf == NULL || leaf->code == NULL || leaf->addr == 0)
 		return 0;

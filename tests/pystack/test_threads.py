@@ -108,8 +108,6 @@ dive(int(sys.argv[1]))
     assert [f[0] for f in frames] == ["dive"] * depth + ["<module>"]
 
 
-
-
 def test_a_storm_of_generators(python, start):
     """Frames that come and go as fast as Python can: hardly a stack that cannot be, hardly one that was not read whole."""
     app = start(python, """
@@ -159,6 +157,20 @@ run()
     wrong = {s: n for s, n in stacks.items() if "<" not in s.replace("<module>", "") and not legal.match(s)}
     assert sum(wrong.values()) <= counts["taken"] * 0.002 * PATIENCE, (wrong, counts)
     assert counts["degraded"] <= counts["taken"] * 0.02 * PATIENCE, counts
+
+
+@pytest.mark.parametrize("depth", [40, 400])
+def test_the_middle_of_a_deep_stack_changes(python, start, depth):
+    """Under a hundred frames that stay byte for byte as they were lies another one: it is seen, not remembered from the last look."""
+    app = start(python, "middle.py", str(depth)).ready()
+    counts, stacks = watch(app.pid, 1)
+    told = {}
+    for stack, count in stacks.items():
+        middle, leaf = re.search("middle_([ab])", stack), re.search("leaf_([ab])", stack)
+        if middle and leaf:
+            told[middle[1] + leaf[1]] = told.get(middle[1] + leaf[1], 0) + count
+    assert told.get("aa") and told.get("bb"), counts
+    assert told.get("ab", 0) + told.get("ba", 0) <= counts["taken"] * 0.002 * PATIENCE, (told, counts)
 
 
 def test_threads_are_born_and_die(python, start):
