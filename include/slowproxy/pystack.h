@@ -84,7 +84,7 @@ struct py_thread {
 	enum py_state state;  /* UNKNOWN unless asked for */
 	int syscall;          /* -1 unless blocked or idle */
 	struct py_wait waits; /* for the GIL: told with every state; for locks only when asked for */
-	bool holds_gil;       /* in a build without GIL: it may run Python just now, as others may, too */
+	bool holds_gil; /* with states; in a build without GIL: it may run Python just now, as others may, too */
 	bool is_main;
 	bool runs_event_loop;          /* an asyncio loop is running on its stack */
 	const struct py_frame *frames; /* leaf first */
@@ -119,15 +119,15 @@ struct py_sample {
 	bool tasks_cut; /* there were more than max_tasks */
 	const struct py_greenlet *greenlets;
 	size_t greenlet_count;
-	bool greenlets_cut; /* there were more than max_greenlets */
-	bool gc_running;
+	bool greenlets_cut;  /* there were more than max_greenlets */
+	bool gc_running;     /* with states */
 	uint32_t unreadable; /* threads and tasks that were given up, or degraded */
 };
 
 struct py_wants {
-	bool states; /* thread states from /proc: a few us a thread */
-	bool locks;  /* with `states`: what blocked threads wait for, some reads for each */
-	bool tasks;  /* suspended asyncio tasks */
+	bool states; /* thread states from /proc: a few us a thread; who holds the GIL, whether garbage is collected */
+	bool locks; /* with `states`: what blocked threads wait for, some reads for each */
+	bool tasks; /* suspended asyncio tasks */
 	bool greenlets; /* suspended greenlets, where the process uses them: new ones are searched for every 200 ms, among all
 			   objects every 5 s (some ms each) */
 	uint32_t max_threads;   /* 0: 64 */

@@ -103,7 +103,8 @@ struct walk {
 static void add_raw(struct walk *w, struct raw_frame raw)
 {
 	struct thread *t = w->t;
-	t->chain.raw = array_grow(t->chain.raw, &t->chain.raw_capacity, t->chain.raw_count, sizeof *t->chain.raw);
+	t->chain.raw =
+		array_grow(t->chain.raw, &t->chain.raw_capacity, t->chain.raw_count, sizeof *t->chain.raw);
 	t->chain.raw[t->chain.raw_count++] = raw;
 	if (raw.kind != PY_FRAME_PYTHON)
 		w->whole = false;
@@ -113,7 +114,8 @@ static void add_raw(struct walk *w, struct raw_frame raw)
 static void add_step(struct walk *w, uint64_t addr, const struct region *r, uint64_t seen_end, bool restarts)
 {
 	struct chain *c = &w->t->chain;
-	uint64_t before = r->chunk || addr - r->addr < HEAP_BEFORE ? 0 : HEAP_BEFORE, end = seen_end - r->addr;
+	uint64_t before = r->chunk || addr - r->addr < HEAP_BEFORE ? 0 : HEAP_BEFORE,
+		 end = seen_end - r->addr;
 	c->steps = array_grow(c->steps, &c->step_capacity, c->step_count, sizeof *c->steps);
 	c->steps[c->step_count++] = (struct step){
 		.addr = addr,

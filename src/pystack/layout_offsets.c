@@ -42,6 +42,7 @@ static const struct place {
 	P(interp,   modules,       10,  11,  11) /* interpreter_state.imports_modules */
 	P(interp,   gil,           13,  14,  14) /* interpreter_state.ceval_gil */
 	P(interp,   collecting,     9,  10,  10) /* interpreter_state.gc */
+	P(tstate,   prev,          19,  22,  22) /* thread_state.prev */
 	P(tstate,   next,          20,  23,  23) /* thread_state.next */
 	P(tstate,   interp,        21,  24,  24) /* thread_state.interp */
 	P(tstate,   frame,         22,  25,  25) /* thread_state.current_frame */

@@ -29,6 +29,7 @@
 	F(interp,   size,                NO,     NO,     NO,     NO,     NO, 194984, 225864, 226240, 215616, 249976, 250328) \
 	F(gc,       lists,              176,    176,    176,    176,    176,    176,    168,    104,     NO,     NO,     NO) /* before interp.collecting */ \
 	F(gc,       frozen,              96,     96,     96,     96,     96,     96,     96,     32,     NO,     NO,     NO) \
+	F(tstate,   prev,                 0,      0,      0,      0,      0,      0,      0,      0,      0,      0,      0) \
 	F(tstate,   next,                 8,      8,      8,      8,      8,      8,      8,      8,      8,      8,      8) \
 	F(tstate,   interp,              16,     16,     16,     16,     16,     16,     16,     16,     16,     16,     16) \
 	F(tstate,   frame,               24,     24,     24,     56,     56,     72,     72,     72,     72,     72,     72) \

@@ -1,6 +1,7 @@
 /* look.c - one look at a process.
  *
- *   gather    one call reads what the last look needed: runtime, interpreters, every thread's stack
+ *   gather    one call reads what the last look needed: every thread's stack, and the roots, where they are wanted:
+ *             runtime and interpreter, which tell who holds the GIL, whether garbage is collected, and of new interpreters
  *   list      the list of threads is walked in it; new ones join, dead ones leave
  *   stacks    what moved is read again, thread by thread
  *   the rest  names, states, tasks, when asked for
@@ -16,11 +17,12 @@
 #include "process.h"
 #include "wait.h"
 
-enum { PROOF_EVERY_NS = 5 * 1000 * 1000 };
+enum { PROOF_EVERY_NS = 5 * 1000 * 1000, ROOTS_EVERY_NS = PROOF_EVERY_NS };
 
 /* What one look holds of the runtime and the interpreters. */
 struct look {
 	struct py_process *p;
+	bool roots;             /* runtime and interpreter are read, too */
 	uint64_t gil_read;      /* the one that gil is of; 0 none */
 	uint64_t interp;        /* the one being listed */
 	struct thread **listed; /* newest first, as Python lists them; owned until they join the table */
@@ -105,7 +107,29 @@ static bool may_run(const struct py_process *p, const struct thread *t, uint64_t
 	return holder == t->addr;
 }
 
-/* Reads the runtime and all that is predicted, together. False when even the runtime cannot be read. */
+/* Where a thread's state is read from: without the roots, the newest one's tells whether there is a newer. */
+static uint32_t state_from(const struct look *look, size_t thread)
+{
+	const struct py_process *p = look->p;
+	bool tells = !look->roots && thread + 1 == p->threads.count;
+	return tells ? MIN(p->tstate_window.lo, p->layout.tstate_prev) : p->tstate_window.lo;
+}
+
+static size_t root_parts(struct look *look, struct mem_part *parts)
+{
+	struct py_process *p = look->p;
+	size_t n = 0;
+	if (!look->roots)
+		return 0;
+	parts[n++] = window_part(p->runtime, &p->runtime_window, look->runtime);
+	if (p->interp.addr != 0)
+		parts[n++] = window_part(p->interp.addr, &p->interp_window, p->interp.bytes);
+	if (reads_gil(p))
+		parts[n++] = window_part(p->gil, &p->gil_window, look->gil);
+	return n;
+}
+
+/* Reads the roots, where they are wanted, and all that is predicted, together. False when nothing could be read. */
 static bool gather(struct look *look)
 {
 	struct py_process *p = look->p;
@@ -114,22 +138,15 @@ static bool gather(struct look *look)
 		wanted += 2 + p->threads.all[i]->region_count;
 	reserve_parts(p, wanted);
 
-	size_t n = 0;
-	p->parts[n++] = window_part(p->runtime, &p->runtime_window, look->runtime);
-	size_t before = n;
-	if (p->interp.addr != 0)
-		p->parts[n++] = window_part(p->interp.addr, &p->interp_window, p->interp.bytes);
-	if (reads_gil(p))
-		p->parts[n++] = window_part(p->gil, &p->gil_window, look->gil);
+	size_t at = root_parts(look, p->parts), n = at;
 	for (size_t i = p->threads.count; i-- > 0;)
-		n += thread_parts(p, p->threads.all[i], p->parts + n);
+		n += thread_parts(p, p->threads.all[i], state_from(look, i), p->parts + n);
 	size_t read = mem_read_parts(p->mem, p->parts, n);
 	if (read == 0)
 		return false;
 
-	p->interp.fresh = p->interp.addr != 0 && read > before;
-	size_t at = before + (p->interp.addr != 0) + reads_gil(p);
-	look->gil_read = reads_gil(p) && read >= at ? p->gil : 0;
+	p->interp.fresh = look->roots && p->interp.addr != 0 && read > 1;
+	look->gil_read = look->roots && reads_gil(p) && read >= at ? p->gil : 0;
 	for (size_t i = p->threads.count; i-- > 0;) {
 		struct thread *t = p->threads.all[i];
 		thread_parts_read(t, read > at ? read - at : 0);
@@ -265,16 +282,11 @@ static void settle(struct look *look, size_t wanted)
 		table->all[i]->wanted = i < wanted;
 }
 
-/* Does the list say what the table says? Then nothing has to be built anew: the usual case. */
-static bool list_unchanged(const struct look *look)
+/* Are these the threads of the table, from the newest on? */
+static bool threads_unchanged(const struct py_process *p, uint64_t newest)
 {
-	const struct py_process *p = look->p;
 	const struct py_layout *l = &p->layout;
-	uint64_t interp = runtime_word(look, l->runtime_interpreters);
-	if (!p->interp.fresh || interp != p->interp.addr || interp_word(p, l->interp_next) != 0 ||
-		p->threads.count == 0)
-		return false;
-	uint64_t addr = interp_word(p, l->interp_threads);
+	uint64_t addr = newest;
 	for (size_t i = p->threads.count; i-- > 0;) {
 		const struct thread *t = p->threads.all[i];
 		if (!t->fresh || t->addr != addr || thread_word(t, l->tstate_interp) != t->interp ||
@@ -283,6 +295,29 @@ static bool list_unchanged(const struct look *look)
 		addr = thread_word(t, l->tstate_next);
 	}
 	return addr == 0;
+}
+
+/* Does the list say what the table says? Then nothing has to be built anew: the usual case. A newer thread shows in the
+ * roots, and in the state of the one that was the newest so far. */
+static bool list_unchanged(const struct look *look)
+{
+	const struct py_process *p = look->p;
+	const struct py_layout *l = &p->layout;
+	if (p->threads.count == 0)
+		return false;
+	const struct thread *newest = p->threads.all[p->threads.count - 1];
+	if (!look->roots)
+		return threads_unchanged(p, newest->addr) && thread_word(newest, l->tstate_prev) == 0;
+	return p->interp.fresh && runtime_word(look, l->runtime_interpreters) == p->interp.addr &&
+	       interp_word(p, l->interp_next) == 0 && threads_unchanged(p, interp_word(p, l->interp_threads));
+}
+
+/* Without them a look may do that asks for nothing they tell, for a while, once they said that there is a single interpreter. */
+static bool roots_wanted(
+	const struct py_process *p, const struct py_wants *wants, size_t threads, uint64_t now)
+{
+	return wants->states || wants->greenlets || p->roots_at_ns == 0 ||
+	       now - p->roots_at_ns >= ROOTS_EVERY_NS || p->threads.wanted != threads;
 }
 
 static void show_thread(struct py_process *p, struct thread *t, const struct py_wants *wants, uint64_t holder,
@@ -294,7 +329,7 @@ static void show_thread(struct py_process *p, struct thread *t, const struct py_
 	*out = (struct py_thread){
 		.tid = (uint64_t)t->tid,
 		.syscall = -1,
-		.holds_gil = may_run(p, t, holder),
+		.holds_gil = wants->states && may_run(p, t, holder),
 		.is_main = tid_is_main(p, t->native_id),
 		.runs_event_loop = state_runs_loop(t),
 		.frames = t->frames,
@@ -309,7 +344,7 @@ static void show_thread(struct py_process *p, struct thread *t, const struct py_
 static void show_threads(struct look *look, const struct py_wants *wants, struct py_sample *out)
 {
 	struct py_process *p = look->p;
-	uint64_t holder = gil_holder(look);
+	uint64_t holder = wants->states ? gil_holder(look) : 0;
 	size_t count = 0;
 	if (p->out_capacity < p->threads.count) {
 		p->out_capacity = p->threads.count * 2;
@@ -344,13 +379,15 @@ static enum py_result look_failed(struct py_process *p)
 }
 
 /* Brings the table of threads up to date; false when the list could not be read to its end, twice. */
-static bool list(struct look *look, size_t wanted)
+static bool list(struct look *look, size_t wanted, uint64_t at_ns)
 {
 	struct py_process *p = look->p;
 	if (list_unchanged(look) && p->threads.wanted == wanted) {
 		look->collecting = interp_collecting(p);
+		p->roots_at_ns = at_ns;
 		return true;
 	}
+	p->roots_at_ns = 0;
 	for (unsigned tries = 0; tries < 2; tries++) {
 		look->list_whole = true;
 		list_all(look);
@@ -364,13 +401,17 @@ static bool list(struct look *look, size_t wanted)
 
 static enum py_result look_once(struct py_process *p, const struct py_wants *wants, struct py_sample *out)
 {
-	uint8_t runtime[RUNTIME_BYTES_MAX]; /* gather fills it, or the look ends */
+	uint8_t runtime[RUNTIME_BYTES_MAX]; /* gather fills it, where the roots are wanted */
+	size_t threads = wants->max_threads ? wants->max_threads : THREADS_DEFAULT;
 	struct look look = { .p = p, .runtime = runtime };
 	*out = (struct py_sample){ .at_ns = clock_now_ns() };
 	p->unreadable = 0;
-	if (!gather(&look))
-		return look_failed(p);
-	p->unreadable += !list(&look, wants->max_threads ? wants->max_threads : THREADS_DEFAULT);
+	if (roots_wanted(p, wants, threads, out->at_ns) || !gather(&look) || !list_unchanged(&look)) {
+		look.roots = true;
+		if (!gather(&look))
+			return look_failed(p);
+		p->unreadable += !list(&look, threads, out->at_ns);
+	}
 	if (p->threads.count == 0 && p->unreadable > 0)
 		return look_failed(p);
 	show_threads(&look, wants, out);
@@ -380,7 +421,7 @@ static enum py_result look_once(struct py_process *p, const struct py_wants *wan
 		out->task_count = p->tasks.out_count;
 		out->tasks_cut = p->tasks.cut;
 	}
-	if (p->layout.runtime_collecting != PY_NONE)
+	if (look.roots && p->layout.runtime_collecting != PY_NONE)
 		look.collecting |= (uint32_t)runtime_word(&look, p->layout.runtime_collecting) != 0;
 	if (wants->greenlets) {
 		greenlets_read(p, p->interp.addr, look.collecting,
@@ -389,7 +430,7 @@ static enum py_result look_once(struct py_process *p, const struct py_wants *wan
 		out->greenlet_count = p->greenlets.out_count;
 		out->greenlets_cut = p->greenlets.cut;
 	}
-	out->gc_running = look.collecting;
+	out->gc_running = wants->states && look.collecting;
 	out->unreadable = p->unreadable;
 	if (!proven_same(p, out->at_ns))
 		return PY_NO_PROCESS;

@@ -71,6 +71,7 @@ struct py_process {
 	bool stopped;          /* the look under way is one of standing threads */
 	uint32_t unreadable;   /* of the look under way */
 	uint64_t proven_at_ns; /* when we last made sure that it is still the same process */
+	uint64_t roots_at_ns;  /* when runtime and interpreter were last read; 0: the next look has to */
 };
 
 /* As py_process_open, with any memory; takes it. pid is only for messages and namespaces. */

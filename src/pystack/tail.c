@@ -111,7 +111,8 @@ void tail_take(struct thread *t, const struct step *restart)
 	/* What called it was told by the step behind it. */
 	now->raw[now->raw_count - 1].from_c = then->raw[raw_from - 1].from_c;
 	then->raw = reserve(then->raw, &then->raw_capacity, now->raw_count + raws, sizeof *then->raw);
-	then->steps = reserve(then->steps, &then->step_capacity, now->step_count + steps, sizeof *then->steps);
+	then->steps =
+		reserve(then->steps, &then->step_capacity, now->step_count + steps, sizeof *then->steps);
 	/* The older part mostly is where it was. */
 	if (now->raw_count != raw_from) {
 		memmove(then->raw + now->raw_count, then->raw + raw_from, raws * sizeof *then->raw);

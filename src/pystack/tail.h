@@ -23,8 +23,8 @@ struct thread;
 struct step {
 	uint64_t addr;
 	uint32_t region, from, to;
-	uint32_t raws;  /* how many frames were shown when it was done */
-	bool restarts;  /* a frame was shown, and what the walk knows behind it follows from this step alone */
+	uint32_t raws; /* how many frames were shown when it was done */
+	bool restarts; /* a frame was shown, and what the walk knows behind it follows from this step alone */
 };
 
 /* What a walk found: the frames, and all its steps. */
@@ -41,8 +41,8 @@ struct tail {
 	size_t region_count, region_capacity;
 	uint8_t *bytes;
 	size_t bytes_capacity;
-	bool known;   /* there is something to compare with */
-	bool shown;   /* the chain that is kept is the thread's own, still; the next walk takes it out of its way */
+	bool known; /* there is something to compare with */
+	bool shown; /* the chain that is kept is the thread's own, still; the next walk takes it out of its way */
 	bool faces;   /* thread.frames are those of the chain that is kept, each */
 	size_t taken; /* frames, from the root, that the last walk took over with their faces */
 };

@@ -110,11 +110,11 @@ static void predict(struct py_process *p, struct thread *t, bool keep)
 	}
 }
 
-size_t thread_parts(struct py_process *p, struct thread *t, struct mem_part *parts)
+size_t thread_parts(struct py_process *p, struct thread *t, uint32_t from, struct mem_part *parts)
 {
 	size_t n = 0;
 	const struct window *w = &p->tstate_window;
-	parts[n++] = (struct mem_part){ t->addr + w->lo, t->state + w->lo, w->hi - w->lo };
+	parts[n++] = (struct mem_part){ t->addr + from, t->state + from, w->hi - from };
 	t->fresh = t->whole = false;
 	if (!t->wanted)
 		return n;
@@ -163,7 +163,7 @@ static bool read_again(struct py_process *p, struct thread *t)
 		p->parts = xrealloc(p->parts, p->part_capacity * sizeof *p->parts);
 	}
 	struct mem_part *parts = p->parts;
-	size_t count = thread_parts(p, t, parts);
+	size_t count = thread_parts(p, t, p->tstate_window.lo, parts);
 	thread_parts_read(t, mem_read_parts(p->mem, parts, count));
 	return t->fresh && thread_word(t, p->layout.tstate_interp) == t->interp;
 }

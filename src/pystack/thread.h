@@ -86,8 +86,8 @@ static inline bool thread_is(const struct thread *t, const struct py_layout *l)
 }
 
 enum { THREAD_PARTS_MAX = 4200 };
-/* What to read of it; at most THREAD_PARTS_MAX parts are written. Returns how many. */
-size_t thread_parts(struct py_process *p, struct thread *t, struct mem_part *parts);
+/* What to read of it, its state from that byte on; at most THREAD_PARTS_MAX parts are written. Returns how many. */
+size_t thread_parts(struct py_process *p, struct thread *t, uint32_t from, struct mem_part *parts);
 /* How many of those parts were read. */
 void thread_parts_read(struct thread *t, size_t count);
 /* Reads and walks its stack; false when it had to be degraded. */

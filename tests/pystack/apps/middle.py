@@ -19,7 +19,7 @@ def climb(depth):
 
 def twin(name):
     space = {"climb": climb, "DEPTH": DEPTH}
-    exec(f"def middle_{name}(): climb(DEPTH)\ndef leaf_{name}():\n    for _ in range(100): pass\n", space)
+    exec(f"def middle_{name}(): climb(DEPTH)\ndef leaf_{name}():\n    for _ in range(1000): pass\n", space)
     return space[f"middle_{name}"], space[f"leaf_{name}"]
 
 
