@@ -17,6 +17,7 @@ enum {
 	UNIT_BYTES = 2,
 	HEAP_BEFORE = 8,        /* a coroutine's state lies that close before its frame */
 	HEAP_FRAME_BYTES = 400, /* a frame on the heap, with as much of its stack as most have */
+	PAGE_BYTES = 4096,
 	STACK_DEPTH_MAX = 1 << 16,
 	GENERATOR_SLOTS = 3 /* a caller keeps the generator it runs among the topmost values of its stack */
 };
@@ -192,13 +193,15 @@ static struct region *find_region(struct walk *w, uint64_t addr)
 	return NULL;
 }
 
-/* A frame outside the data stack, with what is known to lie around it; near the end of an arena the frame alone. */
+/* A frame outside the data stack, with the page it lies on: others of this stack often lie there, too. Where the page after
+ * it is not there, the frame alone. */
 static struct region *fetch_heap_frame(struct walk *w, uint64_t addr)
 {
 	const struct py_layout *l = &w->p->layout;
-	struct region *r = NULL;
-	if (l->shape == FRAME_INTERPRETER)
-		r = thread_fetch(w->p, w->t, addr - HEAP_BEFORE, HEAP_FRAME_BYTES, false);
+	uint32_t bytes = l->shape == FRAME_INTERPRETER ? HEAP_FRAME_BYTES : l->frame_size;
+	uint64_t from = (addr - HEAP_BEFORE) & -(uint64_t)PAGE_BYTES;
+	uint64_t to = (addr + bytes + PAGE_BYTES - 1) & -(uint64_t)PAGE_BYTES;
+	struct region *r = thread_fetch(w->p, w->t, from, (uint32_t)(to - from), false);
 	return r != NULL ? r : thread_fetch(w->p, w->t, addr, l->frame_size, false);
 }
 

@@ -236,7 +236,7 @@ static void one_bad_frame_degrades(void **state)
 	struct mem *whole = p->mem;
 	p->mem = mem_faulty(whole, FAULT_FLIPS, p->layout.tstate_chunk == PY_NONE ? 15 : 40, 7);
 	unsigned marked = 0, others_whole = 0;
-	for (unsigned i = 0; i < 200; i++) {
+	for (unsigned i = 0; i < 1000; i++) {
 		if (py_process_sample(p, &wants, &s) != PY_OK || s.unreadable == 0 ||
 			s.thread_count != threads)
 			continue;
