@@ -13,6 +13,8 @@ from conftest import TOOL, until, watch
 CALLERS = {"inner_generator": {"outer_generator"}, "outer_generator": {"consume"}, "consume": {"storm"}, "recurse": {"recurse", "storm"},
            "make_and_free": {"storm"}, "dying": {"born"}, "alpha_0": {"storm", "quiet", "born"}, "beta_0": {"storm", "quiet", "dying"}}
 
+SEEN = ("beta_5", "alpha_4", "generator", "recurse", "make_and_free", "quiet")
+
 
 def is_possible(stack):
     """Whether the program can have been like this."""
@@ -34,12 +36,16 @@ def test_nothing_impossible_is_seen(python, start):
     """Looks at a process that does all it can to be misread: not one stack is there that cannot have been."""
     app = start(python, "adversarial.py").ready()
     counts, stacks = watch(app.pid, float(os.environ.get("BLOCKING_SECONDS", 1)), "blocking")
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and not all(name in ";".join(stacks) for name in SEEN):  # it hardly runs on a busy machine
+        more, others = watch(app.pid, 1, "blocking")
+        counts = {key: counts[key] + more[key] for key in ("taken", "failed")}
+        stacks = {stack: stacks.get(stack, 0) + others.get(stack, 0) for stack in {*stacks, *others}}
     impossible = {stack: count for stack, count in stacks.items() if not is_possible(stack)}
     degraded = sum(count for stack, count in stacks.items() if "<unreadable>" in stack)
     print(f"{counts['taken']} looks, {sum(stacks.values())} stacks, {len(stacks)} different, {counts['failed']} failed, {degraded} unreadable, impossible: {impossible}")
     assert not impossible and counts["failed"] == 0 and counts["taken"] >= 50 and degraded <= counts["taken"] / 50
-    text = ";".join(stacks)
-    assert all(name in text for name in ("beta_5", "alpha_4", "generator", "recurse", "make_and_free", "quiet"))
+    assert all(name in ";".join(stacks) for name in SEEN)
 
 
 def states_of(pid):
