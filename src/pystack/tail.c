@@ -121,8 +121,7 @@ void tail_take(struct thread *t, const struct step *restart)
 	}
 	if (now->step_count != step_from)
 		memmove(then->steps + now->step_count, then->steps + step_from, steps * sizeof *then->steps);
-	if (now->raw_count > 0)
-		memcpy(then->raw, now->raw, now->raw_count * sizeof *then->raw);
+	memcpy(then->raw, now->raw, now->raw_count * sizeof *then->raw);
 	memcpy(then->steps, now->steps, now->step_count * sizeof *then->steps);
 	then->raw_count = now->raw_count + raws;
 	then->step_count = now->step_count + steps;
