@@ -43,7 +43,7 @@ fuzz             no   fuzzers find nothing in a fixed number of inputs
 valgrind         no   nothing is lost when clients leave at each byte (a few thousand of them here)
 tidy             no   clang-tidy-14 has nothing to say
 containers       no   beside an app in containers (runc), slow lines and doctor say the same, and it is true
-package          no   the Debian package and its manuals: no complaints, installs, runs behind its unit's fences, goes
+package          no   the Debian package and its manuals: no complaints, installs, runs behind its unit's fences and under systemd, goes
 bench            no   the benchmark runs (its figures are not judged here)
 engine           -    only when named: the image, compose.yaml and one container in a real Docker engine (minutes)
 "
