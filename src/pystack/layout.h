@@ -32,7 +32,7 @@ enum frame_extent { EXTENT_LOCALS_AND_STACK = 1, EXTENT_STORED, EXTENT_NONE };
 enum call_proof { CALL_UNPROVEN = 1, CALL_LEAVES_FUNCTION };
 /* What tells where a line begins. */
 enum line_table_kind { LINES_LOCATIONS = 1, LINES_LNOTAB, LINES_RANGES, LINES_KIND_COUNT };
-/* Who holds the GIL: the runtime's word, the interpreter's lock, or every thread that may run (there is none). */
+/* Who holds the GIL: the runtime's word, the interpreter's lock, or every thread that may run (there is none, unless enabled). */
 enum gil_kind { GIL_CURRENT_THREAD = 1, GIL_PER_INTERPRETER, GIL_NONE };
 /* Where the attributes of an instance live. */
 enum attrs_kind { ATTRS_VALUES_THEN_DICT = 1, ATTRS_TAGGED_WORD, ATTRS_DICT, ATTRS_INLINE };

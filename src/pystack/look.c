@@ -30,6 +30,7 @@ struct look {
 	size_t guess; /* the index in the old table where the next thread is expected */
 	bool list_whole;
 	bool collecting;
+	bool gil_off;     /* every attached thread may run */
 	uint8_t *runtime; /* its window, of RUNTIME_BYTES_MAX */
 	uint8_t gil[GIL_BYTES_MAX];
 };
@@ -66,7 +67,7 @@ static void reserve_parts(struct py_process *p, size_t count)
 
 static bool reads_gil(const struct py_process *p)
 {
-	return p->layout.gil == GIL_PER_INTERPRETER && p->gil != 0;
+	return p->layout.gil != GIL_CURRENT_THREAD && p->gil != 0;
 }
 
 /* An interpreter keeps its GIL for life. */
@@ -85,6 +86,7 @@ static uint64_t gil_holder(struct look *look)
 	struct py_process *p = look->p;
 	const struct py_layout *l = &p->layout;
 	find_gil(p);
+	look->gil_off = l->gil == GIL_NONE;
 	if (l->gil == GIL_CURRENT_THREAD)
 		return runtime_word(look, l->runtime_current_thread);
 	if (!reads_gil(p))
@@ -94,16 +96,18 @@ static uint64_t gil_holder(struct look *look)
 		p->gil_owner = 0;
 		return 0;
 	}
-	bool locked = int_at(look->gil, l->gil_locked - w->lo) == 1;
+	if (l->gil == GIL_NONE) /* there is one all the same: PYTHON_GIL=1, or an extension asked for it */
+		look->gil_off = int_at(look->gil, l->gil_enabled - w->lo) == 0;
+	bool locked = !look->gil_off && int_at(look->gil, l->gil_locked - w->lo) == 1;
 	return locked ? word_at(look->gil, l->gil_holder - w->lo) : 0;
 }
 
 /* Without a GIL every attached thread may run. */
-static bool may_run(const struct py_process *p, const struct thread *t, uint64_t holder)
+static bool may_run(const struct look *look, const struct thread *t, uint64_t holder)
 {
 	enum { ATTACHED = 1 };
-	if (p->layout.gil == GIL_NONE)
-		return int_at(t->state, p->layout.tstate_state) == ATTACHED;
+	if (look->gil_off)
+		return int_at(t->state, look->p->layout.tstate_state) == ATTACHED;
 	return holder == t->addr;
 }
 
@@ -320,16 +324,17 @@ static bool roots_wanted(
 	       now - p->roots_at_ns >= ROOTS_EVERY_NS || p->threads.wanted != threads;
 }
 
-static void show_thread(struct py_process *p, struct thread *t, const struct py_wants *wants, uint64_t holder,
+static void show_thread(struct look *look, struct thread *t, const struct py_wants *wants, uint64_t holder,
 	struct py_thread *out)
 {
+	struct py_process *p = look->p;
 	if (!thread_stack(p, t))
 		p->unreadable++;
 	frames_resolve(t);
 	*out = (struct py_thread){
 		.tid = (uint64_t)t->tid,
 		.syscall = -1,
-		.holds_gil = wants->states && may_run(p, t, holder),
+		.holds_gil = wants->states && may_run(look, t, holder),
 		.is_main = tid_is_main(p, t->native_id),
 		.runs_event_loop = state_runs_loop(t),
 		.frames = t->frames,
@@ -352,7 +357,7 @@ static void show_threads(struct look *look, const struct py_wants *wants, struct
 	}
 	for (size_t i = 0; i < p->threads.count; i++) {
 		if (p->threads.all[i]->wanted)
-			show_thread(p, p->threads.all[i], wants, holder, &p->out_threads[count++]);
+			show_thread(look, p->threads.all[i], wants, holder, &p->out_threads[count++]);
 	}
 	threads_name(p);
 	for (size_t i = 0, at = 0; i < p->threads.count; i++) {

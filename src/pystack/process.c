@@ -219,7 +219,7 @@ static bool set_windows(struct py_process *p)
 	const struct py_layout *l = &p->layout;
 	uint32_t runtime[] = { l->runtime_interpreters, l->runtime_current_thread, l->runtime_collecting };
 	uint32_t interp[] = { l->interp_next, l->interp_threads, l->interp_collecting };
-	uint32_t gil[] = { l->gil_holder, l->gil_locked };
+	uint32_t gil[] = { l->gil_enabled, l->gil_holder, l->gil_locked };
 	uint32_t tstate[] = { l->tstate_next, l->tstate_interp, l->tstate_frame, l->tstate_pthread,
 		l->tstate_native_id, l->tstate_id, l->tstate_chunk, l->tstate_chunk_top, l->tstate_state };
 	p->runtime_window = window_over(runtime, ARRAY_LEN(runtime));

@@ -84,12 +84,19 @@ def name_of(python):
     return ".".join(map(str, FOUND[python])) + ("t" if python in FREE_THREADED else "")
 
 
-def pytest_report_header(config):
+def interpreters():
+    """What was found, and what was not."""
     return [f"interpreters read: {', '.join(f'{p} ({name_of(p)})' for p in GOOD) or 'NONE FOUND'}",
             f"interpreters that must be refused: {', '.join(map(name_of, OTHERS)) or 'none found, those cases are skipped'}",
             f"SKIPPED, no such interpreter here (tapes of them are read all the same): "
             f"{', '.join(f'{a}.{b}' for a, b in MISSING) or 'none'}; other roots are looked for in {ROOTS}",
             f"reader: {TOOL}, dump: {DUMP}"]
+
+
+def pytest_terminal_summary(terminalreporter):
+    """At the end, since -q hides the head."""
+    for line in interpreters():
+        terminalreporter.write_line(line)
 
 
 def pytest_generate_tests(metafunc):

@@ -43,3 +43,53 @@ def test_who_holds_the_gil(python, start):
         return any(w["held_by"] == other for w, other in pairs)
 
     until(waiting, "one spinner waits for the other")
+
+
+WITHOUT_GIL = sorted(FREE_THREADED)
+needs_free_threading = pytest.mark.skipif(not WITHOUT_GIL, reason="SKIPPED: no interpreter without GIL here (SLOWPROXY_PYTHONS names some)")
+SHARED = """
+import gc, sys, threading, time
+shared = {i: i for i in range(3_000_000)}
+def copies():
+    while True: shared.copy()
+def changes():
+    while True: shared[1] = 2
+def collects():
+    while True: gc.collect()
+for target in (changes, changes, {"copies": copies, "collects": collects}[sys.argv[1]]):
+    threading.Thread(target=target, name=target.__name__, daemon=True).start()
+print("ready", flush=True)
+time.sleep(3600)
+"""
+
+
+@needs_free_threading
+@pytest.mark.parametrize("who, kind", [("copies", "object"), ("collects", "world")])
+def test_waits_without_gil(start, who, kind):
+    """Without GIL a thread waits for whoever changes the same object, or stopped the world: told with its thread."""
+    for python in WITHOUT_GIL:
+        app = start(python, SHARED, who).ready()
+
+        def waits_for_it():
+            document = dump(app.pid)
+            name_of_tid = {t["os_thread_id"]: t["thread_name"] for t in document["threads"]}
+            seen = [t["waits_for"] for t in document["threads"] if t["thread_name"] == "changes" and t["waits_for"]]
+            return any(w["kind"] == kind and name_of_tid.get(w["held_by"]) == who for w in seen)
+
+        until(waits_for_it, f"a thread that waits for {who}")
+
+
+@needs_free_threading
+def test_a_gil_turned_on_again(start, monkeypatch):
+    """Where the GIL of a build without GIL is on (PYTHON_GIL=1), one thread holds it, and the other waits for it."""
+    monkeypatch.setenv("PYTHON_GIL", "1")
+    for python in WITHOUT_GIL:
+        app = start(python, "many.py", "spin").ready()
+
+        def one_waits():
+            threads = [t for t in dump(app.pid)["threads"] if t["thread_name"].startswith("spinner")]
+            assert sum(t["owns_gil"] for t in threads) <= 1
+            return any(t["state"] == "gil_wait" and t["waits_for"]["held_by"] in [o["os_thread_id"] for o in threads if o is not t]
+                       for t in threads)
+
+        until(one_waits, "one spinner that waits for the other")
