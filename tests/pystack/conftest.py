@@ -72,7 +72,10 @@ WRAPPERS = tempfile.TemporaryDirectory(prefix="pystack-")
 FOUND = find_interpreters()
 GOOD = [p for p, v in FOUND.items() if v[:2] in READABLE]
 OTHERS = [p for p, v in FOUND.items() if v[:2] not in READABLE]
-MISSING = sorted(READABLE - {v[:2] for v in FOUND.values()})
+MISSING = [f"{a}.{b}" for a, b in sorted(READABLE - {v[:2] for v in FOUND.values()})]
+MISSING += [f"3.{minor}t" for minor in (13, 14, 15) if (3, minor) not in {FOUND[p][:2] for p in FREE_THREADED}]
+TAPES = {path.name.rsplit(".", 1)[0] for path in (HERE / "tapes").glob("*.tape")}
+UNTAPED = [m for m in MISSING if not any(re.fullmatch(re.escape(m.rstrip("t")) + r"\.\d+" + ("t" if m.endswith("t") else ""), t) for t in TAPES)]
 
 
 def shown(python, name):
@@ -88,8 +91,8 @@ def interpreters():
     """What was found, and what was not."""
     return [f"interpreters read: {', '.join(f'{p} ({name_of(p)})' for p in GOOD) or 'NONE FOUND'}",
             f"interpreters that must be refused: {', '.join(map(name_of, OTHERS)) or 'none found, those cases are skipped'}",
-            f"SKIPPED, no such interpreter here (tapes of them are read all the same): "
-            f"{', '.join(f'{a}.{b}' for a, b in MISSING) or 'none'}; other roots are looked for in {ROOTS}",
+            f"SKIPPED, no such interpreter here: {', '.join(MISSING) or 'none'}; looked for in {ROOTS}, too",
+            f"of these the tapes are read all the same, but not of: {', '.join(UNTAPED) or 'none'}",
             f"reader: {TOOL}, dump: {DUMP}"]
 
 
