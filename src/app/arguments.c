@@ -46,6 +46,7 @@ const struct flag_row flag_rows[FLAG_COUNT] = {
 		"stops the Python threads for the moment of each look: exact, and felt by the process" },
 	[FLAG_NONBLOCKING] = { "nonblocking", 'b', NULL, ALL,
 		"the process is never stopped: so it is anyway, without --blocking" },
+	[FLAG_CORE] = { "core", 'c', "FILE", TOOL_DUMP, "py-spy's; refused: only living processes are read" },
 	[FLAG_HELP] = { "help", 'h', NULL, ALL | TOOL_DOCTOR, "this text" },
 };
 
@@ -70,10 +71,10 @@ static void getopt_tables(enum tool tool, struct option *longs, char *shorts)
 	*shorts = '\0';
 }
 
-static int flag_of_letter(int letter)
+static int flag_of_letter(enum tool tool, int letter)
 {
 	for (int i = 0; i < FLAG_COUNT; i++)
-		if (flag_rows[i].letter == letter)
+		if (flag_rows[i].letter == letter && (flag_rows[i].tools & (unsigned)tool) != 0)
 			return i;
 	return -1;
 }
@@ -86,10 +87,17 @@ bool arguments_take(enum tool tool, int argc, char **argv, struct arguments *out
 	*out = (struct arguments){ 0 };
 	optind = 0;
 	for (int c; (c = getopt_long(argc, argv, shorts, longs, NULL)) != -1;) {
-		int flag = c >= LONG_ONLY ? c - LONG_ONLY : flag_of_letter(c);
+		int flag = c >= LONG_ONLY ? c - LONG_ONLY : flag_of_letter(tool, c);
 		if (c == '?' || flag < 0)
 			return false;
 		out->given[flag] = flag_rows[flag].value != NULL ? optarg : "";
+	}
+	if (out->given[FLAG_CORE] != NULL) {
+		fprintf(stderr,
+			"slowproxy %s: --core: %s is of a process that is dead, and slowproxy reads living ones; "
+			"py-spy, pystack and gdb read core files\n",
+			argv[0], out->given[FLAG_CORE]);
+		return false;
 	}
 	if (out->given[FLAG_NATIVE] != NULL && !py_native_built()) {
 		fprintf(stderr,

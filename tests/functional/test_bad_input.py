@@ -110,3 +110,26 @@ def test_a_32_bit_program(folder):
     small = Process("small", [source.with_suffix("")], folder)
     until(lambda: pathlib.Path(f"/proc/{small.pid}/comm").read_text() == "small\n", "its exec")
     one_sentence(look("dump", small.pid), "32-bit")
+
+
+# As `py-spy COMMAND --help` of 0.4 lists them.
+PY_SPY = {
+    "dump": ["--full-filenames", "-l", "-ll", "--locals", "-j", "--json", "-s", "--subprocesses", "--nonblocking"],
+    "record": ["--full-filenames", "-o /dev/null", "--output=/dev/null", "-f raw", "--format flamegraph", "--format speedscope", "--format chrometrace",
+               "-d 1", "--duration unlimited", "-r 10", "--rate 10", "-s", "--subprocesses", "-F", "--function", "--nolineno", "-t", "--threads",
+               "-g", "--gil", "-i", "--idle", "--nonblocking"],
+    "top": ["-r 10", "--rate 10", "-s", "--subprocesses", "--full-filenames", "-g", "--gil", "-i", "--idle", "--delay 0.5", "--nonblocking"],
+}
+
+
+@pytest.mark.parametrize("command", PY_SPY)
+def test_flags_of_py_spy(command, folder):
+    """Whatever flag fingers and scripts know from py-spy is taken: it is the process that is not there (for top: the terminal)."""
+    for flag in PY_SPY[command]:
+        run = subprocess.run([BINARY, command, *flag.split(), "--pid", str(2 ** 22 - 1)], cwd=folder, capture_output=True, text=True, timeout=30)
+        assert run.returncode == 1 and run.stderr.count("\n") == 1, (flag, run.stderr)
+    assert look("dump", 0x3fffff, "-n").returncode in (1, 2)  # 2: a build without libdw, which says so
+    if command == "dump":
+        for flag in ("--core", "-c"):
+            run = subprocess.run([BINARY, "dump", flag, "core.1"], capture_output=True, text=True, timeout=30)
+            assert run.returncode == 2 and "reads living ones" in run.stderr
