@@ -180,17 +180,19 @@ void random_bytes(void *out, size_t len)
 	static _Thread_local uint64_t state[4];
 	static _Thread_local bool begun;
 	uint8_t *to = out;
+	uint64_t s[4], word;
 
 	if (!begun && getrandom(state, sizeof state, 0) != (ssize_t)sizeof state)
 		abort();
 	begun = true;
-	uint64_t word;
+	memcpy(s, state, sizeof s); /* out may lie anywhere, state included, for all the compiler knows */
 	for (; len >= sizeof word; to += sizeof word, len -= sizeof word) {
-		word = random_next(state);
+		word = random_next(s);
 		memcpy(to, &word, sizeof word);
 	}
 	if (len != 0) {
-		word = random_next(state);
+		word = random_next(s);
 		memcpy(to, &word, len);
 	}
+	memcpy(state, s, sizeof s);
 }

@@ -221,26 +221,34 @@ void heads_forward_request(struct exchange *x, const struct http_head *head, str
 static const uint64_t power_of_10[] = { 1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000,
 	1000000000 };
 
-static void add_number(struct buf *out, uint64_t n, unsigned width)
+static char *put_number(char *at, uint64_t n, unsigned width)
 {
 	char digits[20], *p = digits + sizeof digits;
 	do
 		*--p = (char)('0' + n % 10);
 	while ((n /= 10) != 0 || (size_t)(digits + sizeof digits - p) < width);
-	buf_add(out, p, (size_t)(digits + sizeof digits - p));
+	return put(at, p, (size_t)(digits + sizeof digits - p));
 }
 
+enum { TIME_BYTES = 32 }; /* the longest that put_time writes, and a line's end */
+
 /* ns in a unit of 10^unit_power ns, rounded to `digits` decimals: 122600000 -> "0.123" */
-static void add_time(struct buf *out, uint64_t ns, unsigned unit_power, unsigned digits)
+static char *put_time(char *at, uint64_t ns, unsigned unit_power, unsigned digits)
 {
 	digits = MIN(digits, unit_power);
 	uint64_t step = power_of_10[unit_power - digits];
 	uint64_t steps = (ns + step / 2) / step;
-	add_number(out, steps / power_of_10[digits], 1);
+	at = put_number(at, steps / power_of_10[digits], 1);
 	if (digits == 0)
-		return;
-	buf_add(out, ".", 1);
-	add_number(out, steps % power_of_10[digits], digits);
+		return at;
+	*at++ = '.';
+	return put_number(at, steps % power_of_10[digits], digits);
+}
+
+static void add_time(struct buf *out, uint64_t ns, unsigned unit_power, unsigned digits)
+{
+	char text[TIME_BYTES];
+	buf_add(out, text, (size_t)(put_time(text, ns, unit_power, digits) - text));
 }
 
 static bool has_named(const struct http_head *head, struct slice name)
@@ -251,14 +259,24 @@ static bool has_named(const struct http_head *head, struct slice name)
 	return false;
 }
 
+/* What was put behind p->extra, whose room was reserved, belongs to it now. */
+static void extra_end(struct proxy *p, char *at)
+{
+	*at = '\0';
+	p->extra.len = (size_t)(at - p->extra.data);
+}
+
 static void add_response_time(struct proxy *p, uint64_t took_ns)
 {
 	const struct config *c = p->config;
-	buf_add(&p->extra, p->response_time_name.at, p->response_time_name.len);
-	buf_add(&p->extra, ": ", 2);
-	add_time(
-		&p->extra, took_ns, c->response_time.unit == CONFIG_UNIT_MS ? 6 : 9, c->response_time.digits);
-	buf_add(&p->extra, "\r\n", 2);
+	struct slice name = p->response_time_name;
+	buf_reserve(&p->extra, name.len + 2 + TIME_BYTES);
+	char *at = p->extra.data + p->extra.len;
+	at = put(at, name.at, name.len);
+	at = put(at, ": ", 2);
+	at = put_time(at, took_ns, c->response_time.unit == CONFIG_UNIT_MS ? 6 : 9, c->response_time.digits);
+	at = put(at, "\r\n", 2);
+	extra_end(p, at);
 }
 
 /* The phases so far, for the Timing tab of a browser. */
@@ -281,9 +299,14 @@ static void add_server_timing(struct proxy *p, const struct record *r, uint64_t 
 
 static void add_request_id(struct proxy *p, const char *request_id)
 {
-	buf_add_str(&p->extra, "X-Request-ID: ");
-	buf_add_str(&p->extra, request_id);
-	buf_add(&p->extra, "\r\n", 2);
+	static const struct slice name = { "X-Request-ID: ", 14 };
+	size_t id_len = strlen(request_id);
+	buf_reserve(&p->extra, name.len + id_len + 2);
+	char *at = p->extra.data + p->extra.len;
+	at = put(at, name.at, name.len);
+	at = put(at, request_id, id_len);
+	at = put(at, "\r\n", 2);
+	extra_end(p, at);
 }
 
 /* What is too much now may be little in a second. */
