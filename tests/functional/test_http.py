@@ -130,6 +130,23 @@ def test_both_http_implementations_of_uvicorn(http_impl, make_uvicorn, make_prox
         assert exchange("GET", "/items/1").json()["item_id"] == 1
 
 
+H2C_OFFER = (b"POST /echo HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nContent-Length: 5\r\nHost: t\r\n"
+             b"HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\nUpgrade: h2c\r\nUser-Agent: Java-http-client/17.0.9\r\n\r\nhello")
+
+
+def test_offers_of_http2_just_work(make_uvicorn, make_proxy, folder):
+    """curl --http2 and the JDK's client offer h2c with each first request, which httptools answers with 400 or an empty body: here not."""
+    proxy = make_proxy(make_uvicorn(http_impl="httptools"))
+    run = Process("curl", ["curl", "-sS", "--http2", "-d", "from curl", f"http://{proxy.listen}/echo", f"http://{proxy.listen}/echo"], folder)
+    assert run.wait() == 0, run.errors()
+    assert run.output() == "from curl" * 2
+    connection = proxy.client.raw()
+    for _ in range(2):  # as the JDK's client (java.net.http) writes it
+        connection.send(H2C_OFFER)
+        assert connection.read_head().startswith(b"HTTP/1.1 200 OK")
+        assert connection.read_exactly(5) == b"hello"
+
+
 def test_gunicorn_sync(make_gunicorn, make_proxy):
     """Gunicorn's sync workers, which close each connection, work behind the proxy."""
     proxy = make_proxy(make_gunicorn(workers=2))
