@@ -174,6 +174,22 @@ void profile_write_rows(const struct profile *p, const struct profile_view *view
  * top. The page holds every sample; view->idle and view->lanes only set its switches. */
 void profile_write_html(const struct profile *p, const struct profile_view *view, struct buf *out);
 
+/* Behind what is there already; both stay the caller's. */
+void profile_append(struct profile *to, const struct profile *from);
+
+/* What requests of one kind spent their time on, against those of another: slow ones against normal ones. Lent. */
+struct profile_diff {
+	const char *title;
+	const struct profile *slow, *normal;
+	uint32_t slow_requests, normal_requests; /* none of them 0 */
+};
+/* As wide as a slow request's time; red is what a normal one spends less on, blue what it spends more on. */
+void profile_write_diff_svg(const struct profile_diff *d, struct buf *out);
+/* The same, below a table of functions. */
+void profile_write_diff_html(const struct profile_diff *d, struct buf *out);
+/* "root;...;leaf NORMAL SLOW" a line, in microseconds for each request: read by flamegraph.pl after difffolded.pl, and by inferno. */
+void profile_write_diff_collapsed(const struct profile_diff *d, struct buf *out);
+
 /* Back from a page of ours, the order in time included. Owned; NULL: it is none. */
 struct profile *profile_read_html(const char *page);
 

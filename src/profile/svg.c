@@ -2,13 +2,15 @@
  *
  * Without a script it still is a drawing; flamegraph_svg.js, taken in by the assembler, makes it move.
  */
-#include "tree.h"
+#include "svg.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include <slowproxy/base/str.h>
+
+#include "tree.h"
 
 extern const char flamegraph_script[], flamegraph_script_end[];
 __asm__(".section .rodata\n"
@@ -20,12 +22,12 @@ __asm__(".section .rodata\n"
 	".byte 0\n"
 	".previous\n");
 
-enum { WIDTH = 1200, ROW = 18, TOP = 64, BOTTOM = 34, MARGIN = 10, CHAR_TENTHS = 70 };
+enum { BOTTOM = 34, CHAR_TENTHS = 70 };
 
 static const double narrowest = 0.0001; /* of the whole; less cannot be seen, and makes the file large */
 
 /* XML knows no control characters, and no bytes that are not UTF-8. */
-static void add_escaped(struct buf *out, const char *text, size_t len)
+void svg_add_escaped(struct buf *out, const char *text, size_t len)
 {
 	const unsigned char *p = (const unsigned char *)text;
 	for (size_t i = 0, n; i < len; i += n) {
@@ -72,7 +74,7 @@ static void node_label(const struct profile *p, const struct profile_view *view,
 }
 
 /* As many bytes of the label as fit, whole characters, with ".." where some are left out. */
-static void add_fitting(struct buf *out, const struct buf *label, double width)
+void svg_add_fitting(struct buf *out, const struct buf *label, double width)
 {
 	size_t room = width > 6 ? (size_t)((width - 6) * 10 / CHAR_TENTHS) : 0;
 	if (room < 3)
@@ -83,7 +85,7 @@ static void add_fitting(struct buf *out, const struct buf *label, double width)
 		while (len > 0 && ((unsigned char)label->data[len] & 0xc0) == 0x80)
 			len--;
 	}
-	add_escaped(out, label->data, len);
+	svg_add_escaped(out, label->data, len);
 	if (len < label->len)
 		buf_add_str(out, "..");
 }
@@ -91,36 +93,35 @@ static void add_fitting(struct buf *out, const struct buf *label, double width)
 static void add_node(struct buf *out, const struct profile *p, const struct profile_view *view,
 	const struct tree_node *n, uint64_t total, struct buf *label)
 {
-	double scale = (double)(WIDTH - 2 * MARGIN) / (double)total, x = MARGIN + (double)n->begin * scale,
-	       width = (double)n->count * scale;
-	uint32_t y = TOP + n->depth * ROW;
+	double scale = (double)(SVG_WIDTH - 2 * SVG_MARGIN) / (double)total,
+	       x = SVG_MARGIN + (double)n->begin * scale, width = (double)n->count * scale;
+	uint32_t y = SVG_TOP + n->depth * SVG_ROW;
 	buf_reset(label);
 	node_label(p, view, n->id, label);
 	buf_printf(out, "<g data-b=\"%" PRIu64 "\" data-n=\"%" PRIu64 "\"><title>", n->begin, n->count);
-	add_escaped(out, label->data, label->len);
+	svg_add_escaped(out, label->data, label->len);
 	buf_printf(out,
 		" (%" PRIu64
 		" samples, %.2f%%)</title><rect x=\"%.1f\" y=\"%u\" width=\"%.1f\" height=\"%d\" fill=\"",
-		n->count, 100.0 * (double)n->count / (double)total, x, y, width, ROW - 1);
+		n->count, 100.0 * (double)n->count / (double)total, x, y, width, SVG_ROW - 1);
 	if (n->id == UINT32_MAX)
 		buf_add_str(out, "#d8d8d8");
 	else
 		add_colour(out, p, n->id);
-	buf_printf(out, "\"/><text x=\"%.1f\" y=\"%u\">", x + 3, y + ROW - 6);
-	add_fitting(out, label, width);
+	buf_printf(out, "\"/><text x=\"%.1f\" y=\"%u\">", x + 3, y + SVG_ROW - 6);
+	svg_add_fitting(out, label, width);
 	buf_add_str(out, "</text></g>\n");
 }
 
-static void add_head(struct buf *out, const struct profile_view *view, uint32_t depth)
+void svg_begin(struct buf *out, const char *title, uint32_t depth)
 {
-	unsigned height = TOP + (depth + 1) * ROW + BOTTOM;
-	const char *title = view->title != NULL ? view->title : "Flame graph";
+	unsigned height = SVG_TOP + (depth + 1) * SVG_ROW + BOTTOM;
 	buf_printf(out,
 		"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
 		"<svg xmlns=\"http://www.w3.org/2000/svg\" version=\"1.1\" width=\"%d\" height=\"%u\" "
 		"viewBox=\"0 0 %d %u\" font-family=\"Verdana,DejaVu Sans,sans-serif\" font-size=\"11\">\n<title>",
-		WIDTH, height, WIDTH, height);
-	add_escaped(out, title, strlen(title));
+		SVG_WIDTH, height, SVG_WIDTH, height);
+	svg_add_escaped(out, title, strlen(title));
 	buf_printf(out,
 		"</title>\n<desc>slowproxy " SLOWPROXY_VERSION "</desc>\n"
 		"<style>g[data-n]{cursor:pointer}g[data-n]:hover rect{stroke:#000;stroke-width:.6}"
@@ -128,14 +129,22 @@ static void add_head(struct buf *out, const struct profile_view *view, uint32_t 
 		".past rect{opacity:.5}.found rect{fill:#e0e!important}</style>\n"
 		"<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n"
 		"<text x=\"%d\" y=\"24\" font-size=\"16\" text-anchor=\"middle\">",
-		WIDTH / 2);
-	add_escaped(out, title, strlen(title));
+		SVG_WIDTH / 2);
+	svg_add_escaped(out, title, strlen(title));
 	buf_printf(out,
 		"</text>\n<text id=\"reset\" class=\"button\" x=\"%d\" y=\"24\" visibility=\"hidden\">Reset zoom</text>\n"
 		"<text id=\"search\" class=\"button\" x=\"%d\" y=\"24\" text-anchor=\"end\">Search (/)</text>\n"
 		"<text id=\"details\" x=\"%d\" y=\"48\"></text>\n"
 		"<text id=\"matched\" x=\"%d\" y=\"48\" text-anchor=\"end\"></text>\n",
-		MARGIN, WIDTH - MARGIN, MARGIN, WIDTH - MARGIN);
+		SVG_MARGIN, SVG_WIDTH - SVG_MARGIN, SVG_MARGIN, SVG_WIDTH - SVG_MARGIN);
+	buf_printf(out, "<g id=\"frames\" data-margin=\"%d\" data-width=\"%d\">\n", SVG_MARGIN, SVG_WIDTH);
+}
+
+void svg_end(struct buf *out)
+{
+	buf_add_str(out, "</g>\n<script type=\"text/ecmascript\"><![CDATA[\n");
+	buf_add(out, flamegraph_script, (size_t)(flamegraph_script_end - flamegraph_script));
+	buf_add_str(out, "]]></script>\n</svg>\n");
 }
 
 void profile_write_svg(const struct profile *p, const struct profile_view *view, struct buf *out)
@@ -144,18 +153,15 @@ void profile_write_svg(const struct profile *p, const struct profile_view *view,
 	struct buf label = { 0 };
 	tree_build(&tree, p, view);
 	uint64_t total = tree.nodes[0].count;
-	add_head(out, view, tree.depth);
+	svg_begin(out, view->title != NULL ? view->title : "Flame graph", tree.depth);
 	if (total == 0)
 		buf_printf(out,
 			"<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">There are no samples.</text>\n",
-			WIDTH / 2, TOP + ROW);
-	buf_printf(out, "<g id=\"frames\" data-margin=\"%d\" data-width=\"%d\">\n", MARGIN, WIDTH);
+			SVG_WIDTH / 2, SVG_TOP + SVG_ROW);
 	for (size_t i = 0; total != 0 && i < tree.count; i++)
 		if ((double)tree.nodes[i].count >= narrowest * (double)total)
 			add_node(out, p, view, &tree.nodes[i], total, &label);
-	buf_add_str(out, "</g>\n<script type=\"text/ecmascript\"><![CDATA[\n");
-	buf_add(out, flamegraph_script, (size_t)(flamegraph_script_end - flamegraph_script));
-	buf_add_str(out, "]]></script>\n</svg>\n");
+	svg_end(out);
 	buf_clear(&label);
 	tree_clear(&tree);
 }
