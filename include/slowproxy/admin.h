@@ -57,6 +57,9 @@ struct admin_slow {
 };
 void admin_slow(struct admin *a, const struct admin_slow *slow);
 
+/* What one request of this route ("": of none) spent its time on; added up by route. Takes the profile. Called by the writer thread. */
+void admin_told(struct admin *a, const char *route, bool slow, struct profile *profile);
+
 /* Gives the last answers, for half a second at most, and ends the thread: from here on the source is not asked. NULL is fine. */
 void admin_stop(struct admin *a);
 void admin_free(struct admin *a); /* after admin_stop; NULL is fine */

@@ -99,6 +99,7 @@ struct config {
 		bool enabled;
 		uint64_t arm_after_ns;
 		uint32_t rate_hz;
+		uint32_t normal_per_second;
 		uint32_t max_cpu_percent; /* of one core */
 		uint64_t max_duration_ns;
 		const char *directory; /* resolved: never NULL after config_load; "" when none is writable */

@@ -151,8 +151,9 @@ struct record {
 	 * began and ended; never read, written, kept or closed by it. */
 	int upstream_fd;
 
-	bool still_running; /* the line is written while the request runs: event = slow_request_running */
-	void *armed;        /* capture's own; NULL when it has none */
+	bool sampled_anyway; /* chosen to be looked at from its beginning, though it may not be slow */
+	bool still_running;  /* the line is written while the request runs: event = slow_request_running */
+	void *armed;         /* capture's own; NULL when it has none */
 	struct list_node
 		running; /* the observer's own: among all that it was told of and that have not ended */
 	struct capture_result capture;

@@ -46,8 +46,18 @@ struct report_slow {
 	const struct buf *page;  /* its flame graph page; NULL: that is in the file, or there is no profile */
 	struct profile *profile; /* taken by whoever is told; may be NULL */
 };
+
+/* What a request that was looked at spent its time on, one sample for each look: its own stack, or that of whoever held it up. */
+struct report_told {
+	const struct record *record;
+	bool slow;
+	struct profile *profile; /* taken by whoever is told */
+};
 struct report_watcher {
 	void (*slow)(void *context, struct report_slow *slow); /* sets what it takes to NULL */
+	/* Of slow requests, and of those that were looked at anyway (capture.normal_requests), where their tasks or threads are
+	 * known. May be NULL; sets what it takes to NULL. */
+	void (*told)(void *context, struct report_told *told);
 	bool keeps;              /* the profiles, so that they can be asked for */
 	const char *profile_url; /* what profile_url in lines begins with; "": there is no such place */
 	void *context;

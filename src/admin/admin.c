@@ -31,6 +31,7 @@ static const struct admin_path {
 	{ "/api/inflight", inflight_answer },
 	{ "/api/status", status_answer },
 	{ "/api/config", config_answer },
+	{ "/profiles", routes_answer },
 	{ "/profiles/", profile_answer },
 };
 
@@ -68,7 +69,7 @@ static void on_request(struct evhttp_request *request, void *context)
 	else
 		answer_say(&a, 404,
 			"there is no such page; there are /, /healthz, /readyz, /metrics, /api/slow, /api/inflight, "
-			"/api/status, /api/config and /profiles/ID");
+			"/api/status, /api/config, /profiles?route=ROUTE and /profiles/ID");
 	answer_send(&a, request);
 	evhttp_clear_headers(&args);
 	free(path);
@@ -132,6 +133,7 @@ struct admin *admin_new(const struct config *config, int fd, const struct admin_
 	a->source = *source;
 	a->fd = fd;
 	store_init(&a->store);
+	told_init(&a->told);
 	url_find(a);
 	a->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	a->base = event_base_new();
@@ -173,6 +175,11 @@ void admin_slow(struct admin *a, const struct admin_slow *slow)
 	store_add(&a->store, slow);
 }
 
+void admin_told(struct admin *a, const char *route, bool slow, struct profile *profile)
+{
+	told_add(&a->told, route, slow, profile);
+}
+
 void admin_stop(struct admin *a)
 {
 	if (a == NULL)
@@ -193,5 +200,6 @@ void admin_free(struct admin *a)
 	close(a->bell);
 	close(a->fd);
 	store_clear(&a->store);
+	told_clear(&a->told);
 	free(a);
 }

@@ -49,6 +49,19 @@ void store_lines(struct store *s, size_t max, struct buf *out);
 /* With the lock held; NULL: not here. */
 struct kept *store_find(struct store *s, const char *id);
 
+size_t profile_bytes(const struct profile *p);
+
+/* --- told.c: what requests of each route spent their time on --- */
+struct told {
+	pthread_mutex_t lock;
+	struct list routes; /* the one that was heard of last comes first */
+	size_t count;
+};
+void told_init(struct told *t);
+void told_clear(struct told *t);
+/* Takes the profile. */
+void told_add(struct told *t, const char *route, bool slow, struct profile *profile);
+
 /* --- admin.c --- */
 struct admin {
 	const struct config *config;
@@ -63,6 +76,7 @@ struct admin {
 	atomic_bool retiring, ending;
 	char url[256];
 	struct store store;
+	struct told told;
 };
 
 /* --- answer.c: one answer --- */
@@ -76,6 +90,18 @@ struct answer {
 /* A sentence for a person or a script. */
 void answer_say(struct answer *a, int status, const char *sentence);
 void answer_send(struct answer *a, struct evhttp_request *request);
+
+/* --- profiles.c: the forms a profile has --- */
+struct form {
+	const char *name;
+	void (*write)(const struct profile *p, const struct profile_view *view, struct buf *out);
+	const char *type, *extension; /* extension NULL: it is shown, not saved */
+	bool functions;
+};
+/* NULL: there is none of this name. */
+const struct form *form_find(const char *name);
+void form_answer(const struct form *form, const struct profile *p, const struct profile_view *view,
+	const char *id, struct answer *a);
 
 /* --- one function for each path --- */
 struct question {
@@ -92,6 +118,7 @@ void slow_answer(const struct question *q, struct answer *a);
 void inflight_answer(const struct question *q, struct answer *a);
 void status_answer(const struct question *q, struct answer *a);
 void config_answer(const struct question *q, struct answer *a);
+void routes_answer(const struct question *q, struct answer *a);  /* /profiles?route=... */
 void profile_answer(const struct question *q, struct answer *a); /* /profiles/ID */
 
 #endif

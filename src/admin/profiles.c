@@ -15,12 +15,7 @@
 #include <slowproxy/base/clock.h>
 #include <slowproxy/report.h>
 
-static const struct form {
-	const char *name;
-	void (*write)(const struct profile *p, const struct profile_view *view, struct buf *out);
-	const char *type, *extension; /* extension NULL: it is shown, not saved */
-	bool functions;
-} forms[] = {
+static const struct form forms[] = {
 	{ "speedscope", profile_write_speedscope, "application/json", "speedscope.json", false },
 	{ "collapsed", profile_write_collapsed, "text/plain; charset=utf-8", NULL, false },
 	{ "pprof", profile_write_pprof, "application/octet-stream", "pb.gz", false },
@@ -28,6 +23,14 @@ static const struct form {
 	{ "pstats", profile_write_pstats, "application/octet-stream", "pstats", true },
 	{ "grafana", profile_write_rows, "application/json", NULL, false },
 };
+
+const struct form *form_find(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_LEN(forms); i++)
+		if (strcmp(name, forms[i].name) == 0)
+			return &forms[i];
+	return NULL;
+}
 
 static bool is_id(const char *text)
 {
@@ -37,17 +40,23 @@ static bool is_id(const char *text)
 	return n == STORE_ID_BYTES - 1 && text[n] == '\0';
 }
 
-static void answer_with(const struct form *form, const struct profile *p, const char *id, struct answer *a)
+void form_answer(const struct form *form, const struct profile *p, const struct profile_view *view,
+	const char *id, struct answer *a)
 {
-	const struct profile_view view = {
-		.title = id, .lanes = true, .idle = true, .no_lines = form->functions
-	};
-	form->write(p, &view, &a->body);
+	form->write(p, view, &a->body);
 	a->type = form->type;
 	if (form->extension == NULL)
 		return;
 	snprintf(a->file_name_space, sizeof a->file_name_space, "slowproxy-%s.%s", id, form->extension);
 	a->file_name = a->file_name_space;
+}
+
+static void answer_with(const struct form *form, const struct profile *p, const char *id, struct answer *a)
+{
+	const struct profile_view view = {
+		.title = id, .lanes = true, .idle = true, .no_lines = form->functions
+	};
+	form_answer(form, p, &view, id, a);
 }
 
 static bool from_memory(struct admin *admin, const struct form *form, const char *id, struct answer *a)
@@ -85,10 +94,7 @@ static bool from_file(const struct config *c, const struct form *form, const cha
 void profile_answer(const struct question *q, struct answer *a)
 {
 	const char *id = q->path + strlen("/profiles/"), *wanted = evhttp_find_header(q->args, "format");
-	const struct form *form = NULL;
-	for (size_t i = 0; wanted != NULL && form == NULL && i < ARRAY_LEN(forms); i++)
-		if (strcmp(wanted, forms[i].name) == 0)
-			form = &forms[i];
+	const struct form *form = wanted != NULL ? form_find(wanted) : NULL;
 	if (!is_id(id))
 		answer_say(a, 404,
 			"that is no profile: the address is /profiles/ and the 32 hex digits of profile_id");

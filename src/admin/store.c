@@ -14,7 +14,7 @@ void store_init(struct store *s)
 	list_init(&s->kept);
 }
 
-static size_t profile_bytes(const struct profile *p)
+size_t profile_bytes(const struct profile *p)
 {
 	if (p == NULL)
 		return 0;

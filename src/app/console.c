@@ -271,6 +271,13 @@ static void console_status(void *console, struct json *j)
 	ask_free(asked);
 }
 
+static void console_told(void *console, struct report_told *told)
+{
+	struct console *c = console;
+	admin_told(c->admin, told->record->route, told->slow, told->profile);
+	told->profile = NULL;
+}
+
 static void console_slow(void *console, struct report_slow *slow)
 {
 	struct console *c = console;
@@ -318,6 +325,7 @@ void console_open(struct console *c, const struct config *config, struct report 
 		c->admin = admin_new(config, admin_fd, &source);
 	const struct report_watcher watcher = {
 		.slow = console_slow,
+		.told = c->admin != NULL ? console_told : NULL,
 		.keeps = c->admin != NULL,
 		.profile_url = c->admin != NULL ? admin_url(c->admin) : "",
 		.context = c,

@@ -123,15 +123,6 @@ static uint64_t began_ns(const struct record *r)
 	return head != 0 ? head : r->timeline.at[MARK_BEGIN];
 }
 
-void capture_began(struct capture *c, struct record *r)
-{
-	if (!c->config->capture.enabled || r->threshold_ns == 0)
-		return;
-	list_push_back(&c->young, &r->node);
-	if (!timer_running(&c->arm_timer))
-		timer_start(&c->arm_timer, c->config->capture.arm_after_ns);
-}
-
 static void chores_wake(struct capture *c)
 {
 	if (!timer_running(&c->chores_timer))
@@ -143,6 +134,32 @@ static void arm(struct capture *c, struct record *r)
 	struct subject *s = subject_new(c, r);
 	subject_enter(c, s, subject_start(c, s) ? SUBJECT_STARTED : SUBJECT_WAITING);
 	chores_wake(c);
+}
+
+/* Whether this one is looked at to know what is normal: so many a second of all loops together, at uneven distances. */
+static bool normal_wanted(struct capture *c)
+{
+	uint32_t rate = c->config->capture.normal_per_second;
+	uint64_t now = rate != 0 ? clock_now_ns() : 0;
+	if (rate == 0 || now < c->normal_next_ns)
+		return false;
+	uint64_t distance = NS_PER_S * MAX(c->config->workers, 1u) / rate;
+	c->normal_next_ns = now + distance / 2 + (now / NS_PER_US * UINT64_C(7919)) % distance;
+	return true;
+}
+
+void capture_began(struct capture *c, struct record *r)
+{
+	if (!c->config->capture.enabled || r->threshold_ns == 0)
+		return;
+	r->sampled_anyway = normal_wanted(c);
+	if (r->sampled_anyway) {
+		arm(c, r);
+		return;
+	}
+	list_push_back(&c->young, &r->node);
+	if (!timer_running(&c->arm_timer))
+		timer_start(&c->arm_timer, c->config->capture.arm_after_ns);
 }
 
 static void arm_due(void *capture)
@@ -163,6 +180,7 @@ static void arm_due(void *capture)
 }
 
 /* --- ended --- */
+/* Or one whose samples are wanted anyway. */
 static void end_slow(struct capture *c, struct subject *s)
 {
 	if (s->state == SUBJECT_SHOWN) {
@@ -201,7 +219,7 @@ void capture_ended(struct capture *c, struct record *r)
 	others_ended(c, r);
 	if (s == NULL)
 		finish_unarmed(c, r);
-	else if (record_is_slow(r))
+	else if (record_is_slow(r) || (r->sampled_anyway && s->state == SUBJECT_STARTED))
 		end_slow(c, s);
 	else
 		end_fast(c, s);

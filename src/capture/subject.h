@@ -56,7 +56,8 @@ struct capture {
 	struct map histories; /* worker key -> struct history * */
 	uint64_t garbage;
 
-	struct list young; /* records, in the order they began */
+	uint64_t normal_next_ns; /* the next request from then on is looked at though it may not be slow */
+	struct list young;       /* records, in the order they began */
 	struct timer arm_timer;
 	struct list subjects[SUBJECT_STATE_COUNT];
 	size_t ending_count;

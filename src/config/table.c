@@ -275,6 +275,13 @@ const struct config_row config_rows[] = {
 		.min = 1,
 		.max = 1000,
 		.doc = "Samples a second of each worker that has such a request." },
+	{ .key = "capture.normal_requests",
+		A_NUMBER(capture.normal_per_second),
+		.def = "0",
+		.max = 100,
+		.doc = "So many requests a second are looked at from their beginning though they may not be slow, so that each "
+		       "route has a normal profile that its slow ones are held against: /profiles?route=... on the admin "
+		       "listener. 0: none. capture.max_cpu bounds what it costs." },
 	{ .key = "capture.max_cpu",
 		A_NUMBER(capture.max_cpu_percent),
 		.def = "2",

@@ -49,7 +49,8 @@ enum queue_result queue_put(struct queue *q, struct entry *e)
 {
 	enum queue_result result = QUEUE_OK;
 	pthread_mutex_lock(&q->mutex);
-	size_t room = e->kind == ENTRY_ACCESS ? q->max_count - q->max_count / 4 : q->max_count;
+	size_t room = e->kind == ENTRY_ACCESS || e->kind == ENTRY_NORMAL ? q->max_count - q->max_count / 4
+									 : q->max_count;
 	if (q->count >= room) {
 		result = QUEUE_FULL;
 	} else if (e->bytes != 0 && q->bytes + e->bytes > q->max_bytes) {

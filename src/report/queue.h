@@ -14,7 +14,7 @@
 #include <slowproxy/base/list.h>
 #include <slowproxy/record.h>
 
-enum entry_kind { ENTRY_SLOW, ENTRY_ACCESS, ENTRY_LOG };
+enum entry_kind { ENTRY_SLOW, ENTRY_NORMAL, ENTRY_ACCESS, ENTRY_LOG };
 
 /* An access line for the outlet. */
 struct access_copy {
@@ -27,7 +27,7 @@ struct access_copy {
 struct entry {
 	struct list_node node;
 	enum entry_kind kind;
-	struct record *record;    /* ENTRY_SLOW */
+	struct record *record;    /* ENTRY_SLOW, ENTRY_NORMAL */
 	struct buf text;          /* the others: a whole line with its newline; empty: it goes nowhere */
 	struct access_copy *copy; /* ENTRY_ACCESS, when the outlet wants it; owned */
 	size_t bytes;             /* of the record's profile */
@@ -52,7 +52,7 @@ void queue_init(struct queue *q, size_t max_count, size_t max_bytes);
 void queue_clear(struct queue *q); /* frees the entries still there */
 
 enum queue_result { QUEUE_OK, QUEUE_FULL, QUEUE_TOO_HEAVY };
-/* On QUEUE_OK the entry has moved. Access lines leave the last quarter of the room to the others. */
+/* On QUEUE_OK the entry has moved. Access lines and normal requests leave the last quarter of the room to the others. */
 MUST_CHECK enum queue_result queue_put(struct queue *q, struct entry *e);
 /* Waits for an entry, at most wait_ns. NULL: none came, or it is time to end (see queue_ends). */
 struct entry *queue_take(struct queue *q, uint64_t wait_ns);

@@ -217,6 +217,19 @@ static void tell_watcher(
 	g->own = NULL;
 }
 
+/* For what is added up by route. */
+static void tell_told(struct report *rep, const struct record *r, bool slow)
+{
+	struct report_told told = { .record = r, .slow = slow };
+	if (rep->watcher.told == NULL || r->capture.profile == NULL || r->still_running ||
+		atomic_load(&rep->abandoned))
+		return;
+	told.profile = told_profile(r);
+	if (told.profile != NULL)
+		rep->watcher.told(rep->watcher.context, &told);
+	profile_free(told.profile);
+}
+
 /* From the JSON object to the line that is written. */
 static void end_line(struct buf *line, enum log_form form)
 {
@@ -236,6 +249,7 @@ static void write_slow(struct report *rep, struct record *r)
 	struct buf json = { 0 }, line = { 0 };
 
 	digest_of(r, &d);
+	tell_told(rep, r, true);
 	give_profile(rep, r, &d, &g);
 	bool kept = g.path.len != 0 || (g.shown != NULL && rep->watcher.keeps);
 	const struct profile_place place = { kept ? g.id : NULL, g.path.data, g.url.data };
@@ -301,6 +315,8 @@ static void write_entry(struct report *rep, struct entry *e)
 		outlet_access(rep, e->copy);
 	if (e->kind == ENTRY_SLOW)
 		write_slow(rep, e->record);
+	else if (e->kind == ENTRY_NORMAL)
+		tell_told(rep, e->record, false);
 	else
 		write_line(
 			rep, e->kind == ENTRY_ACCESS ? &rep->access : &rep->log, e->text.data, e->text.len);
@@ -429,6 +445,16 @@ static void report_slow(struct report *rep, struct record *r)
 	put_or_drop(rep, e);
 }
 
+/* Of what is normal there is always more: where there is no room, it is let go. */
+static void report_normal(struct report *rep, struct record *r)
+{
+	struct entry *e = entry_new(ENTRY_NORMAL);
+	e->record = r;
+	e->bytes = profile_bytes(r->capture.profile);
+	if (queue_put(&rep->queue, e) != QUEUE_OK)
+		entry_free(e);
+}
+
 void report_record(struct report *rep, struct record *r)
 {
 	if (r->timeline.at[MARK_END] == 0) /* it runs on, or nobody stamped it: what is said of it ends now */
@@ -437,6 +463,8 @@ void report_record(struct report *rep, struct record *r)
 		report_access(rep, r);
 	if (r->still_running || record_is_slow(r))
 		report_slow(rep, r);
+	else if (r->sampled_anyway && r->capture.profile != NULL && rep->watcher.told != NULL)
+		report_normal(rep, r);
 	else
 		record_free(r);
 }

@@ -134,3 +134,44 @@ struct profile *shown_profile(const struct record *r)
 	story_clear(&story);
 	return s.to;
 }
+
+/* A stack below a frame that says whose it is not. */
+static uint32_t stack_below(struct shown *s, const char *says, uint32_t index)
+{
+	uint32_t copy = stack_copy(s, index);
+	const struct profile_stack *stack = &s->to->stacks[copy];
+	uint32_t *frames = xcalloc(stack->depth + 1, sizeof *frames);
+	frames[0] = profile_add_frame(s->to, says, "", 0);
+	for (uint32_t i = 0; i < stack->depth; i++)
+		frames[i + 1] = stack->frames[i];
+	uint32_t below = profile_add_stack(s->to, frames, stack->depth + 1);
+	free(frames);
+	return below;
+}
+
+static void told_add(struct shown *s, const struct story_look *look, uint64_t at_ns)
+{
+	bool held = look->doing == DOING_BLOCKED_BY && look->holder != NULL;
+	const struct profile_sample *telling = held ? look->holder : look->own;
+	if (telling == NULL)
+		return;
+	struct profile_sample copy = *telling;
+	copy.lane = profile_add_lane(s->to, PROFILE_LANE_TASK, 1, "requests of this route");
+	copy.stack =
+		held ? stack_below(s, "<held up by another>", telling->stack) : stack_copy(s, telling->stack);
+	copy.weight_ns = look->weight_ns;
+	copy.at_ns = at_ns;
+	profile_add_sample(s->to, &copy);
+}
+
+struct profile *told_profile(const struct record *r)
+{
+	struct shown s = { .record = r, .from = r->capture.profile };
+	struct story story;
+	story_of(r, &story);
+	s.to = story.own_looks != 0 ? profile_new() : NULL;
+	for (size_t i = 0; s.to != NULL && i < story.count; i++)
+		told_add(&s, &story.looks[i], s.from->looks[i].at_ns);
+	story_clear(&story);
+	return s.to;
+}
