@@ -101,7 +101,9 @@ def start(folder, image, containers):
 def slow_line(proxy):
     before = len(proxy.lines())
     assert proxy.curl(f"http://127.0.0.1:{PORT}/blocking?seconds=0.4", "-f"), proxy.said()
-    return until(lambda: [line for line in proxy.lines()[before:] if line.get("event") == "slow_request"], "the slow line")[0]
+    line = until(lambda: [line for line in proxy.lines()[before:] if line.get("event") == "slow_request"], "the slow line")[0]
+    print(json.dumps(line))  # whole, should a test fail
+    return line
 
 
 def both_say(proxy, status):
@@ -116,7 +118,7 @@ def both_say(proxy, status):
     assert line["capture_status"] in lines_may_say and told == {status}, (line, said, proxy.said())
     assert done.returncode == (0 if status == "ok" else 1), done
     if line["capture_status"] == "ok":
-        assert line["code_function_name"].endswith("call_legacy_service") and line["cause"] == "blocking_call", line
+        assert line.get("code_function_name", "").endswith("call_legacy_service") and line["cause"] == "blocking_call", line
     return line, said
 
 
