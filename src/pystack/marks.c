@@ -12,6 +12,8 @@ static const struct {
 	{ "asyncio/base_events.py", "BaseEventLoop.run_forever", MARK_LOOP },
 	{ "asyncio/base_events.py", "BaseEventLoop._run_once", MARK_LOOP },
 	{ "asyncio/runners.py", "Runner.run", MARK_LOOP }, /* all that uvloop shows of itself */
+	{ "asyncio/runners.py", "run", MARK_LOOP },        /* the same before 3.11 */
+	{ "uvicorn/_compat.py", "asyncio_run", MARK_LOOP },
 	{ "selectors.py", "EpollSelector.select", MARK_SELECTOR },
 	{ "selectors.py", "PollSelector.select", MARK_SELECTOR },
 	{ "selectors.py", "_PollLikeSelector.select", MARK_SELECTOR },

@@ -9,7 +9,7 @@ Each request runs in functions of its own (apps/truth_kinds.py), so a line names
     split    the stretches sum to the duration within 5 % or 10 ms                                              >= 97 %
 
 The short form runs here, and on a machine that others keep busy its bars are lower: looks come late there, and what is named
-may be off by a hold. TRUTH_STRICT=1 asks for the bars above, TRUTH_ROUNDS=10 makes it long, TRUTH_PYTHON names an interpreter
+may be off by a hold (98, 94 and 88 %). TRUTH_STRICT=1 asks for the bars above, TRUTH_ROUNDS=10 makes it long, TRUTH_PYTHON names an interpreter
 with the newest servers.
 """
 import asyncio
@@ -136,7 +136,7 @@ class Truth:
 
 class Verdict:
     def __init__(self):
-        self.counts = dict.fromkeys(("slow", "right", "wrong", "cause", "blocks", "culprit", "split", "unsure"), 0)
+        self.counts = dict.fromkeys(("slow", "right", "wrong", "cause", "blocks", "culprit", "split", "unsure", "starved"), 0)
         self.bad = []
 
     def add(self, what, good, line, truth):
@@ -157,6 +157,11 @@ SPLIT = ("cpu_ms", "blocking_ms", "await_ms", "blocked_by_ms", "queued_ms", "gil
          "connect_ms", "queue_ms")
 
 
+def starved(line):
+    """The sampler hardly got a CPU: the line has few looks and says so. A wrong name would be one all the same."""
+    return line["samples"] < 5 or 2 * line["samples"] < line["samples_expected"]
+
+
 def judge(lines, sent, notes, kinds, loop=True):
     verdict = Verdict()
     by_id = {n["id"]: n for n in notes}
@@ -164,7 +169,6 @@ def judge(lines, sent, notes, kinds, loop=True):
     for line in lines:
         asked, note = sent[line["request_id"]], by_id[line["request_id"]]
         truth = Truth(line, note, holds)
-        verdict.counts["slow"] += 1
         named = line["attribution"] in ("task", "thread")
         slot = re.search(r"_(\d+)$", line.get("code_function_name", "").replace(".<locals>", ""))
         mostly_lost = truth.lost > 0.4 * truth.duration
@@ -175,6 +179,10 @@ def judge(lines, sent, notes, kinds, loop=True):
         verdict.counts["wrong"] += named and another
         if named and another:
             verdict.add("wrong", False, line, truth)
+        if starved(line) and not STRICT:
+            verdict.counts["starved"] += 1
+            continue
+        verdict.counts["slow"] += 1
         verdict.add("right", (named and own) or unbegun, line, truth)
         # Where two took about as long as each other, either is right.
         held = sum(truth.by.values())
@@ -183,9 +191,9 @@ def judge(lines, sent, notes, kinds, loop=True):
         if line.get("connect_ms", 0) > 400 * truth.duration:
             expected |= {"connect"}
         unsure = line.get("await_or_blocked_ms", 0)  # what nobody can know from outside must be said so
-        verdict.counts["unsure"] += unsure > abs(line.get("await_ms", 0) - line.get("blocked_by_ms", 0))
-        if unsure > abs(line.get("await_ms", 0) - line.get("blocked_by_ms", 0)):
-            expected |= {"await", "blocked_by"}
+        told_unsure = 2 * unsure > abs(line.get("await_ms", 0) - line.get("blocked_by_ms", 0))
+        verdict.counts["unsure"] += told_unsure
+        expected |= {"await", "blocked_by"} if told_unsure else set()
         if truth.lost > 0.4 * truth.duration:
             expected |= {"blocked_by"} if truth.by else set()
             expected |= {"queued"} if max(truth.unbegun, truth.waited_for_thread) > 0.25 * truth.duration else set()
@@ -210,18 +218,20 @@ def judge(lines, sent, notes, kinds, loop=True):
 def check(name, verdict, culprits=True, least=40):
     counts = verdict.counts
     print(f"truth {name}: {counts['slow']} slow, right {100 * verdict.share('right'):.1f} %, cause {100 * verdict.share('cause'):.1f} %, "
-          f"culprit {counts['culprit']} of {counts['blocks']}, wrong names {counts['wrong']}, unsure {counts['unsure']}, split {100 * verdict.share('split'):.1f} %")
+          f"culprit {counts['culprit']} of {counts['blocks']}, wrong names {counts['wrong']}, unsure {counts['unsure']}, starved {counts['starved']}, split {100 * verdict.share('split'):.1f} %")
     shown = "\n".join(map(str, verdict.bad[:int(os.environ.get("TRUTH_SHOW", "10"))]))
     if os.environ.get("TRUTH_SHOW"):
         print(shown)
     summary = f"{counts}\n{shown}"
-    assert counts["slow"] >= (10 if SANITIZED else least) * ROUNDS, summary
     assert counts["wrong"] == 0, summary
-    assert verdict.share("right") >= (0.99 if STRICT else 0.97), summary
-    assert verdict.share("cause") >= (0.97 if STRICT else 0.90), summary
+    if counts["starved"] > counts["slow"]:
+        pytest.skip(f"the machine is too busy to be looked at: {counts['starved']} of {counts['slow'] + counts['starved']} lines have hardly any looks")
+    assert counts["slow"] + counts["starved"] >= (10 if SANITIZED else least) * ROUNDS, summary
+    assert verdict.share("right") >= (0.99 if STRICT else 0.98), summary
+    assert verdict.share("cause") >= (0.97 if STRICT else 0.94), summary
     assert verdict.share("split") >= 0.97, summary
     if culprits:
-        assert counts["blocks"] > 0 and verdict.share("culprit", "blocks") >= (0.995 if STRICT else 0.85), summary
+        assert counts["blocks"] > 0 and verdict.share("culprit", "blocks") >= (0.995 if STRICT else 0.88), summary
 
 
 # --- the servers ----------------------------------------------------------------------------------------------------------
