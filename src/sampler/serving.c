@@ -66,7 +66,7 @@ struct anchor {
 	uint32_t text_at;
 	char text[TEXT_BYTES];
 	uint64_t span;               /* 0: it led nowhere */
-	uint64_t task;               /* in whose frames it was met last; 0: a thread's */
+	uint64_t task;               /* in whose frames it was met last; 0: in none */
 	unsigned vain;               /* so many times */
 	uint64_t met, tried, proven; /* numbers of looks */
 };
@@ -273,7 +273,8 @@ static bool known_take(
 static void anchored_take(struct search *x, struct lane *l, struct anchor *a)
 {
 	l->anchored = a->frame;
-	a->task = l->task;
+	if (l->task != 0) /* on the loop's thread it still is the frame of the task it was met in */
+		a->task = l->task;
 	*l->out = (struct served){ a->span, IPC_SERVES_REQUEST };
 	if (l->task != 0)
 		map_put(&x->s->by_task, l->task, a->frame);
