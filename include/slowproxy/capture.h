@@ -27,7 +27,6 @@ struct capture_counters {
 	uint64_t armed;            /* exchanges older than capture.arm_after */
 	uint64_t samples;          /* received */
 	uint64_t messages_dropped; /* the channel to the sampler was full */
-	uint64_t loop_blocked_ns;  /* told to loop_blocked */
 	uint64_t sampler_losses;   /* times the sampler went away or stopped answering */
 };
 

@@ -54,7 +54,6 @@ void others_armed(struct capture *c, const struct subject *s)
 
 void others_loop_blocked(struct capture *c, int32_t pid, uint64_t ns)
 {
-	c->counters.loop_blocked_ns += ns;
 	if (ns != 0 && c->sink.loop_blocked != NULL)
 		c->sink.loop_blocked(c->sink.context, pid, ns);
 }

@@ -45,6 +45,19 @@ static const struct http_header *find(const struct http_head *head, enum http_na
 	return NULL;
 }
 
+/* NULL also when there is more than one. */
+static const struct http_header *find_only(const struct http_head *head, enum http_name id)
+{
+	const struct http_header *found = NULL;
+	for (size_t i = 0; i < head->header_count; i++)
+		if (head->headers[i].id == id) {
+			if (found != NULL)
+				return NULL;
+			found = &head->headers[i];
+		}
+	return found;
+}
+
 static void note_request_id(struct record *r, const struct http_head *head)
 {
 	const struct http_header *sent = find(head, HTTP_X_REQUEST_ID);
@@ -54,10 +67,11 @@ static void note_request_id(struct record *r, const struct http_head *head)
 		request_id_new(r->request_id);
 }
 
-/* The client's trace goes on under a span of ours, or a new one begins; sampled, as the SDKs' own default would be. */
+/* The client's trace goes on under a span of ours, or a new one begins; sampled, as the SDKs' own default would be.
+   With two traceparents nobody knows which is meant, so a new one begins then, too (W3C Trace Context). */
 static void note_trace(struct exchange *x, const struct http_head *head)
 {
-	const struct http_header *sent = find(head, HTTP_TRACEPARENT);
+	const struct http_header *sent = find_only(head, HTTP_TRACEPARENT);
 	struct record *r = x->record;
 	char parent_id[17];
 	x->trace_continued =

@@ -80,6 +80,28 @@ static void test_ids_go_on(void **state)
 	rig_free(rig);
 }
 
+/* With two traceparents a new trace begins, and the tracestate of the old ones ends. */
+static void test_two_traceparents_are_none(void **state)
+{
+	struct rig *rig = rig_new(NULL);
+	int client = client_connect(rig);
+	(void)state;
+	send_text(client, "GET / HTTP/1.1\r\nHost: a\r\ntracestate: v=1\r\n"
+			  "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n"
+			  "traceparent: 00-1af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\r\n");
+	int backend = backend_accept(rig);
+	const char *head = read_head(backend);
+	expect_contains(head, "traceparent: 00-");
+	expect_lacks(head, "af7651916cd43dd8448eb211c80319c");
+	expect_lacks(head, "tracestate");
+	send_text(backend, OK_EMPTY);
+	read_head(client);
+	record_free(rig_record(rig));
+	close(client);
+	close(backend);
+	rig_free(rig);
+}
+
 /* One request through a proxy that trusts `trusted`: what it says of the client, what the backend gets, whom the record names. */
 static void expect_client(const char *trusted, bool unix_front, const char *sent, const char *forwarded_for,
 	const char *other, bool other_passes, const char *client_address)
@@ -591,6 +613,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_get),
 		cmocka_unit_test(test_ids_go_on),
+		cmocka_unit_test(test_two_traceparents_are_none),
 		cmocka_unit_test(test_trusted_proxies),
 		cmocka_unit_test(test_forwarded_and_via),
 		cmocka_unit_test(test_response_time_settings),

@@ -14,8 +14,8 @@ struct buf {
 	size_t capacity;
 };
 
-void buf_clear(struct buf *b); /* frees the bytes; b can be used again */
-void buf_reset(struct buf *b); /* forgets the bytes, keeps the room */
+void buf_clear(struct buf *b);                /* frees the bytes; b can be used again */
+void buf_reset(struct buf *b);                /* forgets the bytes, keeps the room */
 void buf_truncate(struct buf *b, size_t len); /* keeps the first bytes */
 /* Moves the bytes (NUL-terminated, never NULL) to the caller, who frees them. */
 char *buf_take(struct buf *b);
