@@ -35,9 +35,8 @@ void told_init(struct told *t)
 	list_init(&t->routes);
 }
 
-static void oldest_drop(struct told_route *r, enum told_kind kind)
+static void request_drop(struct told_route *r, enum told_kind kind, struct told_request *q)
 {
-	struct told_request *q = LIST_ENTRY(list_first(&r->kinds[kind].requests), struct told_request, node);
 	list_remove(&q->node);
 	r->kinds[kind].count--;
 	r->kinds[kind].bytes -= q->bytes;
@@ -48,8 +47,8 @@ static void oldest_drop(struct told_route *r, enum told_kind kind)
 static void route_drop(struct told *t, struct told_route *r)
 {
 	for (enum told_kind kind = 0; kind < TOLD_KINDS; kind++)
-		while (r->kinds[kind].count != 0)
-			oldest_drop(r, kind);
+		list_for_each_safe (node, &r->kinds[kind].requests)
+			request_drop(r, kind, LIST_ENTRY(node, struct told_request, node));
 	list_remove(&r->node);
 	t->count--;
 	free(r->name);
@@ -102,8 +101,11 @@ void told_add(struct told *t, const char *route, bool slow, struct profile *prof
 	list_push_back(&r->kinds[kind].requests, &q->node);
 	r->kinds[kind].count++;
 	r->kinds[kind].bytes += q->bytes;
-	while (r->kinds[kind].count > REQUESTS_MAX || r->kinds[kind].bytes > KIND_BYTES_MAX)
-		oldest_drop(r, kind);
+	list_for_each_safe (node, &r->kinds[kind].requests) {
+		if (r->kinds[kind].count <= REQUESTS_MAX && r->kinds[kind].bytes <= KIND_BYTES_MAX)
+			break;
+		request_drop(r, kind, LIST_ENTRY(node, struct told_request, node));
+	}
 	pthread_mutex_unlock(&t->lock);
 }
 
