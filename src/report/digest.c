@@ -441,8 +441,10 @@ static bool tell_story(const struct record *r, const struct stack_facts *facts, 
 	const struct profile *p = r->capture.profile;
 	struct story s;
 	story_of(r, &s);
-	bool hidden = !s.ever_whole && s.ns[DOING_UNKNOWN] > (r->capture.until_ns - r->capture.from_ns) / 2;
-	bool proven = s.own_looks != 0 || s.ns[DOING_BLOCKED_BY] != 0 || s.ns[DOING_QUEUED] != 0;
+	uint64_t half_ns = (r->capture.until_ns - r->capture.from_ns) / 2;
+	bool hidden = !s.ever_whole && s.ns[DOING_UNKNOWN] > half_ns;
+	/* One look at a thread that seemed to hold a loop must not speak for a request that was never seen. */
+	bool proven = s.own_looks != 0 || s.ns[DOING_BLOCKED_BY] + s.ns[DOING_QUEUED] > half_ns;
 	proven &= !hidden; /* a few looks would speak for all that was not seen */
 	if (proven) {
 		split_by_story(&s, out);
