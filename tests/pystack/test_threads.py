@@ -172,9 +172,9 @@ def test_the_middle_of_a_deep_stack_changes(python, start, depth):
             middle, leaf = re.search("middle_([ab])", stack), re.search("leaf_([ab])", stack)
             if middle and leaf:
                 told[middle[1] + leaf[1]] = told.get(middle[1] + leaf[1], 0) + count
-    # Of the frames before 3.11 each is an object of its own: deep stacks of them are read over a longer time.
-    torn = 0.002 if FOUND[python] >= (3, 11) or depth < 100 else 0.02
-    assert told.get("ab", 0) + told.get("ba", 0) <= taken * torn * PATIENCE + 3, (told, taken)
+    # A memory that fools itself is wrong in a quarter of all looks. A few are torn: hundreds of frames are not read in one instant, and
+    # no byte of them tells. (With a leaf of 12 us, 1 to 15 % of the looks were, with and without that memory; --blocking is for those.)
+    assert told.get("ab", 0) + told.get("ba", 0) <= sum(told.values()) * 0.02 * PATIENCE + 3, (told, taken)
 
 
 def test_threads_are_born_and_die(python, start):

@@ -3,7 +3,8 @@
     bottom -> middle_x -> climb -> ... -> climb -> leaf_x
 
 `climb` finds its leaf in a global, and the two middles differ in nothing but their names: the frames of climb lie on another middle each
-time, and nothing in them tells. leaf_x is there only while middle_x is.
+time, and nothing in them tells. leaf_x is there only while middle_x is, for a millisecond or so: long beside a look, so that what is
+told wrongly was remembered, and not read while it changed.
 """
 import sys
 
@@ -19,7 +20,7 @@ def climb(depth):
 
 def twin(name):
     space = {"climb": climb, "DEPTH": DEPTH}
-    exec(f"def middle_{name}(): climb(DEPTH)\ndef leaf_{name}():\n    for _ in range(1000): pass\n", space)
+    exec(f"def middle_{name}(): climb(DEPTH)\ndef leaf_{name}():\n    for _ in range(50000): pass\n", space)
     return space[f"middle_{name}"], space[f"leaf_{name}"]
 
 
