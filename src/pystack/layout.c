@@ -48,6 +48,7 @@ static const struct reach {
 	{ "frame", 512 },
 	{ "code", CODE_BYTES_MAX },
 	{ "task", TASK_BYTES_MAX },
+	{ "text", TEXT_HEAD_BYTES_MAX },
 	{ "pthread", 2048 },
 	{ NULL, 1024 },
 };

@@ -108,7 +108,13 @@ enum { LAYOUT_COUNT = 11 };
 extern const struct py_layout layout_rows[LAYOUT_COUNT];
 
 /* Buffers that hold the part of an object we read; layout_check holds each row to them. */
-enum { TSTATE_BYTES_MAX = 1024, FRAME_BYTES_MAX = 128, CODE_BYTES_MAX = 320, TASK_BYTES_MAX = 320 };
+enum {
+	TSTATE_BYTES_MAX = 1024,
+	FRAME_BYTES_MAX = 128,
+	CODE_BYTES_MAX = 320,
+	TASK_BYTES_MAX = 320,
+	TEXT_HEAD_BYTES_MAX = 80
+};
 
 /* The layout of a version (PY_VERSION_HEX); false when there is none. */
 MUST_CHECK bool layout_take(uint32_t version_hex, bool free_threaded, struct py_layout *out);

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HEAD_BYTES = 72, CHARS_MAX = 4096 };
+enum { HEAD_BYTES = TEXT_HEAD_BYTES_MAX, CHARS_MAX = 4096 };
 
 /* A str as its head tells it. */
 struct shape {
