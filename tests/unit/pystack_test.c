@@ -393,6 +393,11 @@ static void layouts(void **state)
 	bad = l;
 	bad.frame_owner = bad.frame_size;
 	assert_false(layout_check(&bad, &why));
+	/* A fuzzer's debug offsets: a str's head longer than the one we have room for. */
+	bad = l;
+	bad.text_ascii_data = 744;
+	assert_false(layout_check(&bad, &why));
+	assert_non_null(strstr(why.data, "text.ascii_data"));
 	buf_clear(&why);
 }
 
