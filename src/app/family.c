@@ -246,8 +246,8 @@ static void sampler_ended(struct family *f, int status)
 	f->sampler.pid = 0;
 	if (f->state == FAMILY_STOPPING || f->proxy.pid == 0)
 		return;
-	if (f->state != FAMILY_SERVING &&
-		is_exit(status, 0)) /* its proxy closed the channel: that is about to end, too */
+	/* A retiring proxy closed the channel, and is about to end as well. */
+	if (f->state != FAMILY_SERVING && is_exit(status, 0))
 		return;
 	if (is_exit(status, EXIT_CANNOT_START)) {
 		log_error("the sampler cannot run here; the proxy goes on without captures");

@@ -346,21 +346,29 @@ static const struct capture_other *other_named(const struct record *r, uint64_t 
 	return NULL;
 }
 
+/* Where the holder stood most of the time: of this digest only the frame and what belongs to it are set. */
+static struct digest line_of_holder(const struct profile *p, const struct stack_facts *facts,
+	const struct story *s, enum doing doing, const struct profile_sample *holder)
+{
+	struct digest line = { .frame_syscall = -1 };
+	struct tellings all = tellings_of_culprit(p, facts, s, doing, holder);
+	find_line(p, &all, &line);
+	free(all.items);
+	return line;
+}
+
 /* The thread that had the GIL for most of the time that the request waited for it. */
 static void find_gil_holder(
 	const struct record *r, const struct stack_facts *facts, const struct story *s, struct digest *out)
 {
 	const struct profile *p = r->capture.profile;
-	struct digest line = { .frame_syscall = -1 };
 	const struct profile_sample *holder =
 		longest_holder(p, facts, s, DOING_GIL_WAIT, &out->gil_holder_ns);
 	if (holder == NULL)
 		return;
 	out->gil_holder_thread = &p->lanes[holder->lane];
 	out->gil_holder = other_named(r, holder->span);
-	struct tellings all = tellings_of_culprit(p, facts, s, DOING_GIL_WAIT, holder);
-	find_line(p, &all, &line);
-	free(all.items);
+	struct digest line = line_of_holder(p, facts, s, DOING_GIL_WAIT, holder);
 	out->gil_holder_frame = line.frame;
 	out->gil_holder_stack = line.stack;
 }
@@ -369,7 +377,6 @@ static void find_culprit(
 	const struct record *r, const struct stack_facts *facts, const struct story *s, struct digest *out)
 {
 	const struct profile *p = r->capture.profile;
-	struct digest line = { .frame_syscall = -1 };
 	const struct profile_sample *culprit =
 		longest_holder(p, facts, s, DOING_BLOCKED_BY, &out->culprit_ns);
 	if (culprit == NULL)
@@ -379,9 +386,7 @@ static void find_culprit(
 			    : culprit->serves == PROFILE_SERVES_TASK ? "task"
 								     : "unknown";
 	out->culprit = other_named(r, culprit->span);
-	struct tellings all = tellings_of_culprit(p, facts, s, DOING_BLOCKED_BY, culprit);
-	find_line(p, &all, &line);
-	free(all.items);
+	struct digest line = line_of_holder(p, facts, s, DOING_BLOCKED_BY, culprit);
 	out->culprit_frame = line.frame;
 	out->culprit_stack = line.stack;
 	out->culprit_state = line.frame_state;

@@ -101,6 +101,42 @@ static const char *other_route(const struct capture_other *other)
 	return other->route[0] != '\0' ? other->route : other->path;
 }
 
+/* What one says of whoever held the request up. */
+struct holder_keys {
+	const char *request_id, *method, *route, *function_name, *file_path, *line_number, *stack;
+};
+
+#define HOLDER_KEYS(who)                                                                                     \
+	{                                                                                                    \
+		who "_request_id", who "_method", who "_route", who "_function_name", who "_file_path",      \
+			who "_line_number", who "_stack"                                                     \
+	}
+static const struct holder_keys culprit_keys = HOLDER_KEYS("culprit");
+static const struct holder_keys gil_holder_keys = HOLDER_KEYS("gil_holder");
+#undef HOLDER_KEYS
+
+/* other NULL: no request that we know; frame NULL: no line either. */
+static void add_holder(struct line *l, const struct record *r, const struct holder_keys *keys,
+	const struct capture_other *other, const struct profile_frame *frame,
+	const struct profile_stack *stack)
+{
+	if (other != NULL) {
+		add_text(l, keys->request_id, other->request_id, WORD_MAX_BYTES);
+		add_text(l, keys->method, other->method, WORD_MAX_BYTES);
+		add_text(l, keys->route, other_route(other), NAME_MAX_BYTES);
+	}
+	if (frame == NULL)
+		return;
+	add_text(l, keys->function_name, frame->function, NAME_MAX_BYTES);
+	add_text(l, keys->file_path, frame->file, NAME_MAX_BYTES);
+	if (frame->line != 0)
+		add_number(l, keys->line_number, frame->line);
+	struct buf text = { 0 };
+	stack_add_text(&text, r->capture.profile, stack, CULPRIT_STACK_MAX_BYTES);
+	add_text(l, keys->stack, text.data, CULPRIT_STACK_MAX_BYTES);
+	buf_clear(&text);
+}
+
 static void add_culprit(struct line *l, const struct record *r, const struct digest *d)
 {
 	char span[20] = "";
@@ -111,21 +147,7 @@ static void add_culprit(struct line *l, const struct record *r, const struct dig
 	add_text(l, "culprit_kind", d->culprit_kind, WORD_MAX_BYTES);
 	add_ms(l, "culprit_ms", d->culprit_ns);
 	add_text(l, "culprit_span_id", span, WORD_MAX_BYTES);
-	if (d->culprit != NULL) {
-		add_text(l, "culprit_request_id", d->culprit->request_id, WORD_MAX_BYTES);
-		add_text(l, "culprit_method", d->culprit->method, WORD_MAX_BYTES);
-		add_text(l, "culprit_route", other_route(d->culprit), NAME_MAX_BYTES);
-	}
-	if (d->culprit_frame == NULL)
-		return;
-	add_text(l, "culprit_function_name", d->culprit_frame->function, NAME_MAX_BYTES);
-	add_text(l, "culprit_file_path", d->culprit_frame->file, NAME_MAX_BYTES);
-	if (d->culprit_frame->line != 0)
-		add_number(l, "culprit_line_number", d->culprit_frame->line);
-	struct buf stack = { 0 };
-	stack_add_text(&stack, r->capture.profile, d->culprit_stack, CULPRIT_STACK_MAX_BYTES);
-	add_text(l, "culprit_stack", stack.data, CULPRIT_STACK_MAX_BYTES);
-	buf_clear(&stack);
+	add_holder(l, r, &culprit_keys, d->culprit, d->culprit_frame, d->culprit_stack);
 }
 
 static void add_gil_holder(struct line *l, const struct record *r, const struct digest *d)
@@ -134,21 +156,7 @@ static void add_gil_holder(struct line *l, const struct record *r, const struct 
 		return;
 	add_ms(l, "gil_holder_ms", d->gil_holder_ns);
 	add_text(l, "gil_holder_thread", d->gil_holder_thread->name, WORD_MAX_BYTES);
-	if (d->gil_holder != NULL) {
-		add_text(l, "gil_holder_request_id", d->gil_holder->request_id, WORD_MAX_BYTES);
-		add_text(l, "gil_holder_method", d->gil_holder->method, WORD_MAX_BYTES);
-		add_text(l, "gil_holder_route", other_route(d->gil_holder), NAME_MAX_BYTES);
-	}
-	if (d->gil_holder_frame == NULL)
-		return;
-	add_text(l, "gil_holder_function_name", d->gil_holder_frame->function, NAME_MAX_BYTES);
-	add_text(l, "gil_holder_file_path", d->gil_holder_frame->file, NAME_MAX_BYTES);
-	if (d->gil_holder_frame->line != 0)
-		add_number(l, "gil_holder_line_number", d->gil_holder_frame->line);
-	struct buf stack = { 0 };
-	stack_add_text(&stack, r->capture.profile, d->gil_holder_stack, CULPRIT_STACK_MAX_BYTES);
-	add_text(l, "gil_holder_stack", stack.data, CULPRIT_STACK_MAX_BYTES);
-	buf_clear(&stack);
+	add_holder(l, r, &gil_holder_keys, d->gil_holder, d->gil_holder_frame, d->gil_holder_stack);
 }
 
 static void add_digest(struct line *l, const struct record *r, const struct digest *d)
