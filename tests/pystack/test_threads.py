@@ -173,7 +173,7 @@ def test_the_middle_of_a_deep_stack_changes(python, start, depth):
             if middle and leaf:
                 told[middle[1] + leaf[1]] = told.get(middle[1] + leaf[1], 0) + count
     # A memory that fools itself is wrong in a quarter of all looks. A few are torn: hundreds of frames are not read in one instant, and
-    # no byte of them tells. (With a leaf of 12 us, 1 to 15 % of the looks were, with and without that memory; --blocking is for those.)
+    # no byte of them tells. (With a leaf of 12 us, up to half of the looks were, with and without that memory; --blocking is for those.)
     assert told.get("ab", 0) + told.get("ba", 0) <= sum(told.values()) * 0.02 * PATIENCE + 3, (told, taken)
 
 
